@@ -1,0 +1,282 @@
+//! The sealed element types of tensors: `f32`, `f64` (differentiable: [`Float`]), `i64`, `u8` and `bool`.
+
+use std::fmt::{Debug, Display};
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+/// The run-time name of an element type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// 32-bit floating point.
+    F32,
+    /// 64-bit floating point.
+    F64,
+    /// 64-bit signed integer: labels and indices.
+    I64,
+    /// 8-bit unsigned integer: pixels.
+    U8,
+    /// Truth values: masks.
+    Bool,
+}
+
+impl Display for DType {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::I64 => "i64",
+            DType::U8 => "u8",
+            DType::Bool => "bool",
+        })
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A type that a tensor can hold. Sealed: the kernels know every one.
+pub trait Element:
+    sealed::Sealed + Copy + Default + PartialEq + PartialOrd + Debug + Display + Send + Sync + 'static
+{
+    /// The run-time name.
+    const DTYPE: DType;
+    /// Whether every bit pattern is a value, so that recycled memory may be handed out as it is.
+    const ANY_BITS: bool;
+
+    /// A value of another element type as one of this: `as` between numbers, `!= 0` to `bool`, 0 or 1 from `bool`.
+    fn of_element<U: Element>(x: U) -> Self;
+    /// The value as `f32`.
+    fn to_f32(self) -> f32;
+    /// The value as `f64`.
+    fn to_f64(self) -> f64;
+    /// The value as `i64`.
+    fn to_i64(self) -> i64;
+    /// The value as `u8`.
+    fn to_u8(self) -> u8;
+    /// Whether the value is not zero.
+    fn to_bool(self) -> bool;
+}
+
+/// An element type with arithmetic: all but `bool`.
+pub trait Number:
+    Element + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + AddAssign + std::iter::Sum
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// The smallest value; minus infinity for floats.
+    const LOWEST: Self;
+    /// The largest value; infinity for floats.
+    const HIGHEST: Self;
+
+    /// The larger one; NaN where one is NaN.
+    fn maximum(self, other: Self) -> Self;
+    /// The smaller one; NaN where one is NaN.
+    fn minimum(self, other: Self) -> Self;
+}
+
+/// A differentiable element type: `f32` or `f64`.
+pub trait Float: Number + Neg<Output = Self> {
+    /// The difference between 1 and the next larger value.
+    const EPSILON: Self;
+
+    /// The nearest value to an `f64` constant.
+    fn of(x: f64) -> Self;
+    /// Whether the value is neither NaN nor an infinity.
+    fn is_finite(self) -> bool;
+    /// Whether the value is NaN.
+    fn is_nan(self) -> bool;
+    /// The absolute value.
+    fn abs(self) -> Self;
+    /// The square root.
+    fn sqrt(self) -> Self;
+    /// The largest whole number that is not larger.
+    fn floor(self) -> Self;
+    /// The smallest whole number that is not smaller.
+    fn ceil(self) -> Self;
+    /// The nearest whole number, halves to even.
+    fn round(self) -> Self;
+    /// `e^x`.
+    fn exp(self) -> Self;
+    /// The natural logarithm.
+    fn ln(self) -> Self;
+    /// `ln(1 + x)`, exact near 0.
+    fn ln_1p(self) -> Self;
+    /// The sine; radians.
+    fn sin(self) -> Self;
+    /// The cosine; radians.
+    fn cos(self) -> Self;
+    /// The hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// The logistic function `1 / (1 + e^-x)`.
+    fn sigmoid(self) -> Self;
+    /// The Gauss error function.
+    fn erf(self) -> Self;
+    /// `x^y`.
+    fn powf(self, y: Self) -> Self;
+    /// `x^n`.
+    fn powi(self, n: i32) -> Self;
+}
+
+macro_rules! element {
+    ($t:ty, $dtype:ident, $any:literal, $to:ident, |$x:ident| ($number:expr, $truth:expr)) => {
+        impl sealed::Sealed for $t {}
+        impl Element for $t {
+            const DTYPE: DType = DType::$dtype;
+            const ANY_BITS: bool = $any;
+            #[inline(always)]
+            fn of_element<U: Element>(x: U) -> Self {
+                x.$to()
+            }
+            #[inline(always)]
+            fn to_f32(self) -> f32 {
+                let $x = self;
+                $number as f32
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                let $x = self;
+                $number as f64
+            }
+            #[inline(always)]
+            fn to_i64(self) -> i64 {
+                let $x = self;
+                $number as i64
+            }
+            #[inline(always)]
+            fn to_u8(self) -> u8 {
+                let $x = self;
+                $number as u8
+            }
+            #[inline(always)]
+            fn to_bool(self) -> bool {
+                let $x = self;
+                $truth
+            }
+        }
+    };
+}
+element!(f32, F32, true, to_f32, |x| (x, x != 0.0));
+element!(f64, F64, true, to_f64, |x| (x, x != 0.0));
+element!(i64, I64, true, to_i64, |x| (x, x != 0));
+element!(u8, U8, true, to_u8, |x| (x, x != 0));
+element!(bool, Bool, false, to_bool, |x| (x as u8, x));
+
+macro_rules! integer {
+    ($t:ty) => {
+        impl Number for $t {
+            const ZERO: Self = 0;
+            const ONE: Self = 1;
+            const LOWEST: Self = <$t>::MIN;
+            const HIGHEST: Self = <$t>::MAX;
+            #[inline(always)]
+            fn maximum(self, other: Self) -> Self {
+                self.max(other)
+            }
+            #[inline(always)]
+            fn minimum(self, other: Self) -> Self {
+                self.min(other)
+            }
+        }
+    };
+}
+integer!(i64);
+integer!(u8);
+
+macro_rules! float {
+    ($t:ident) => {
+        impl Number for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const LOWEST: Self = $t::NEG_INFINITY;
+            const HIGHEST: Self = $t::INFINITY;
+            #[inline(always)]
+            fn maximum(self, other: Self) -> Self {
+                // NaN in `self` fails the first comparison and is kept by the second.
+                if other > self || other != other { other } else { self }
+            }
+            #[inline(always)]
+            fn minimum(self, other: Self) -> Self {
+                if other < self || other != other { other } else { self }
+            }
+        }
+        impl Float for $t {
+            const EPSILON: Self = $t::EPSILON;
+            #[inline(always)]
+            fn of(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                $t::is_finite(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                self != self
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                $t::abs(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn floor(self) -> Self {
+                $t::floor(self)
+            }
+            #[inline(always)]
+            fn ceil(self) -> Self {
+                $t::ceil(self)
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                $t::round_ties_even(self)
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $t::exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                $t::ln(self)
+            }
+            #[inline(always)]
+            fn ln_1p(self) -> Self {
+                $t::ln_1p(self)
+            }
+            #[inline(always)]
+            fn sin(self) -> Self {
+                $t::sin(self)
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                $t::cos(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                $t::tanh(self)
+            }
+            #[inline(always)]
+            fn sigmoid(self) -> Self {
+                1.0 / (1.0 + (-self).exp())
+            }
+            #[inline(always)]
+            fn erf(self) -> Self {
+                crate::kernels::math::erf(self as f64) as $t
+            }
+            #[inline(always)]
+            fn powf(self, y: Self) -> Self {
+                $t::powf(self, y)
+            }
+            #[inline(always)]
+            fn powi(self, n: i32) -> Self {
+                $t::powi(self, n)
+            }
+        }
+    };
+}
+float!(f32);
+float!(f64);

@@ -1,0 +1,9 @@
+//! Loops over slices: the arithmetic of the crate, without tensors.
+//!
+//! This is the only place with threads, instruction sets and (with `memory`) `unsafe`. It is public so that benches and
+//! curious users reach it; its functions may change between minor versions.
+#![allow(unsafe_code, reason = "instruction sets and disjoint writes; each block states why it is sound")]
+
+pub mod math;
+pub mod parallel;
+pub mod simd;

@@ -1,0 +1,28 @@
+//! Work over slices on rayon's threads, split at boundaries that depend on the work alone, never on the number of
+//! threads: the same input gives the same bits on 1, 2 or 64 threads.
+
+use rayon::prelude::*;
+
+/// Elements of cheap element-wise work under which waking another thread costs more than it saves.
+pub const GRAIN: usize = 1 << 15;
+
+/// Calls `f(start, chunk)` for consecutive chunks of `chunk` elements of `y`; in parallel when there is more than one.
+pub fn chunks_mut<T: Send>(y: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
+    let chunk = chunk.max(1);
+    if y.len() <= chunk || rayon::current_num_threads() == 1 {
+        for (i, part) in y.chunks_mut(chunk).enumerate() {
+            f(i * chunk, part);
+        }
+    } else {
+        y.par_chunks_mut(chunk).enumerate().for_each(|(i, part)| f(i * chunk, part));
+    }
+}
+
+/// Calls `f(i)` for every `i < n`; in parallel when `n > 1` and the whole is worth it (`parallel`).
+pub fn tasks(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send) {
+    if n <= 1 || !parallel || rayon::current_num_threads() == 1 {
+        (0..n).for_each(f);
+    } else {
+        (0..n).into_par_iter().for_each(f);
+    }
+}
