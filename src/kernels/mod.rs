@@ -4,6 +4,10 @@
 //! curious users reach it; its functions may change between minor versions.
 #![allow(unsafe_code, reason = "instruction sets and disjoint writes; each block states why it is sound")]
 
+pub mod elementwise;
 pub mod math;
 pub mod parallel;
 pub mod simd;
+mod strided;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,434 @@
+//! Element-wise loops: one output element from the elements of one, two or three operands at the same place.
+//!
+//! The contiguous forms are what the compiler vectorises. The strided forms bring tiles of their operands into
+//! contiguous order first, in the first-level cache, and run the same loops on them: one traversal serves every
+//! function and no function is compiled once per layout.
+
+use super::parallel::{GRAIN, chunks_mut};
+use super::simd::{Isa, isa, simd};
+use super::strided::{TILE, Tile, copy_tile, for_tiles, row_major};
+use crate::element::Element;
+use std::mem::MaybeUninit;
+
+pub use super::strided::{MAX_RANK, View};
+
+simd! {
+    fn map_loop[T: Copy, U, F: Fn(T) -> U](x: &[T], y: &mut [U], f: F) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
+        }
+    }
+
+    fn map_mut_loop[T: Copy, F: Fn(T) -> T](x: &mut [T], f: F) {
+        for x in x {
+            *x = f(*x);
+        }
+    }
+
+    fn zip_loop[T: Copy, U: Copy, V, F: Fn(T, U) -> V](a: &[T], b: &[U], y: &mut [V], f: F) {
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = f(a, b);
+        }
+    }
+
+    fn zip_mut_loop[T: Copy, U: Copy, F: Fn(T, U) -> T](a: &mut [T], b: &[U], f: F) {
+        for (a, &b) in a.iter_mut().zip(b) {
+            *a = f(*a, b);
+        }
+    }
+
+    fn zip3_loop[T: Copy, U: Copy, V: Copy, W, F: Fn(T, U, V) -> W](a: &[T], b: &[U], c: &[V], y: &mut [W], f: F) {
+        for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
+            *y = f(a, b, c);
+        }
+    }
+}
+
+/// `y[i] = f(x[i])`.
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline]
+pub fn map<T: Element, U: Element>(x: &[T], y: &mut [U], f: impl Fn(T) -> U + Copy + Send + Sync) {
+    assert_eq!(x.len(), y.len(), "map: lengths differ");
+    let isa = isa();
+    if y.len() <= GRAIN {
+        return map_loop(isa, x, y, f);
+    }
+    chunks_mut(y, GRAIN, |start, y| map_loop(isa, &x[start..start + y.len()], y, f));
+}
+
+/// `x[i] = f(x[i])`.
+#[inline]
+pub fn map_mut<T: Element>(x: &mut [T], f: impl Fn(T) -> T + Copy + Send + Sync) {
+    let isa = isa();
+    if x.len() <= GRAIN {
+        return map_mut_loop(isa, x, f);
+    }
+    chunks_mut(x, GRAIN, |_, x| map_mut_loop(isa, x, f));
+}
+
+/// `y[i] = f(a[i], b[i])`.
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline]
+pub fn zip<T: Element, U: Element, V: Element>(
+    a: &[T],
+    b: &[U],
+    y: &mut [V],
+    f: impl Fn(T, U) -> V + Copy + Send + Sync,
+) {
+    assert!(a.len() == y.len() && b.len() == y.len(), "zip: lengths {}, {}, {} differ", a.len(), b.len(), y.len());
+    let isa = isa();
+    if y.len() <= GRAIN {
+        return zip_loop(isa, a, b, y, f);
+    }
+    chunks_mut(y, GRAIN, |start, y| {
+        let range = start..start + y.len();
+        zip_loop(isa, &a[range.clone()], &b[range], y, f);
+    });
+}
+
+/// `a[i] = f(a[i], b[i])`.
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline]
+pub fn zip_mut<T: Element, U: Element>(a: &mut [T], b: &[U], f: impl Fn(T, U) -> T + Copy + Send + Sync) {
+    assert_eq!(a.len(), b.len(), "zip_mut: lengths differ");
+    let isa = isa();
+    if a.len() <= GRAIN {
+        return zip_mut_loop(isa, a, b, f);
+    }
+    chunks_mut(a, GRAIN, |start, a| zip_mut_loop(isa, a, &b[start..start + a.len()], f));
+}
+
+/// `y[i] = f(a[i], b[i], c[i])`.
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline]
+pub fn zip3<T: Element, U: Element, V: Element, W: Element>(
+    a: &[T],
+    b: &[U],
+    c: &[V],
+    y: &mut [W],
+    f: impl Fn(T, U, V) -> W + Copy + Send + Sync,
+) {
+    let n = y.len();
+    assert!(a.len() == n && b.len() == n && c.len() == n, "zip3: lengths differ");
+    let isa = isa();
+    if n <= GRAIN {
+        return zip3_loop(isa, a, b, c, y, f);
+    }
+    chunks_mut(y, GRAIN, |start, y| {
+        let range = start..start + y.len();
+        zip3_loop(isa, &a[range.clone()], &b[range.clone()], &c[range], y, f);
+    });
+}
+
+/// The output of a strided loop, shared by the threads that write disjoint tiles of it.
+struct Output<T>(*mut T);
+
+// SAFETY: tiles cover every output element once, so no element is reached from two threads.
+unsafe impl<T: Send> Sync for Output<T> {}
+
+/// Whether the rows of a tile follow each other in the output without gaps.
+#[inline]
+fn joined<const N: usize>(tile: &Tile<N>) -> bool {
+    tile.rows == 1 || tile.steps[N - 1].0 == tile.cols
+}
+
+/// Room for one operand of a tile, in contiguous order.
+struct Scratch<T>(MaybeUninit<[T; TILE]>);
+
+impl<T: Copy> Scratch<T> {
+    #[inline(always)]
+    fn new() -> Self {
+        Scratch(MaybeUninit::uninit())
+    }
+
+    /// Operand `o` of the tile, row by row: where it lies in memory when that is contiguous, else copied here.
+    ///
+    /// # Safety
+    /// The tile must lie in `data`.
+    #[inline]
+    unsafe fn fetch<'a, const N: usize>(&'a mut self, data: &'a [T], tile: &Tile<N>, o: usize) -> &'a [T] {
+        let (steps, len) = (tile.steps[o], tile.rows * tile.cols);
+        debug_assert!(len <= TILE);
+        // SAFETY: the tile lies in `data`, and at most `TILE` elements are written; those `len` are then initialised.
+        unsafe {
+            let x = data.as_ptr().add(tile.offsets[o]);
+            if (tile.cols == 1 || steps.1 == 1) && (tile.rows == 1 || steps.0 == tile.cols) {
+                return std::slice::from_raw_parts(x, len);
+            }
+            let y = self.0.as_mut_ptr().cast::<T>();
+            copy_tile(x, steps, y, tile.cols, tile.rows, tile.cols);
+            std::slice::from_raw_parts(y, len)
+        }
+    }
+}
+
+/// The number of elements of `dims`, checked against the output's.
+#[inline]
+fn output_len(dims: &[usize], len: usize) -> usize {
+    assert!(dims.len() <= MAX_RANK, "rank {} is more than {MAX_RANK}", dims.len());
+    let n = dims.iter().product::<usize>();
+    assert_eq!(n, len, "the output's length is not the product of the dims {dims:?}");
+    n
+}
+
+/// Runs `row(y, start, end)` on the pieces of a tile's output: `start..end` are places in the fetched operands.
+#[inline(always)]
+fn for_rows<T, const N: usize>(out: &Output<T>, tile: &Tile<N>, mut row: impl FnMut(&mut [T], usize, usize)) {
+    let (rows, cols) = if joined(tile) { (1, tile.rows * tile.cols) } else { (tile.rows, tile.cols) };
+    for r in 0..rows {
+        // SAFETY: `for_tiles` covers the output's elements once, and each of the tile's rows is taken once here.
+        let y =
+            unsafe { std::slice::from_raw_parts_mut(out.0.add(tile.offsets[N - 1] + r * tile.steps[N - 1].0), cols) };
+        row(y, r * cols, r * cols + cols);
+    }
+}
+
+/// Copies a strided operand to row-major order.
+///
+/// # Panics
+/// Where the view reaches beyond its data, or `y` has another number of elements than `dims`.
+pub fn copy_strided<T: Element>(dims: &[usize], x: View<T>, y: &mut [T]) {
+    let n = output_len(dims, y.len());
+    x.check(dims);
+    if let Some(x) = x.contiguous(dims, n) {
+        if n <= GRAIN {
+            return y.copy_from_slice(x);
+        }
+        return chunks_mut(y, GRAIN, |start, y| y.copy_from_slice(&x[start..start + y.len()]));
+    }
+    let out = Output(y.as_mut_ptr());
+    let out = &out;
+    for_tiles(dims, [x.strides, &row_major(dims)[..dims.len()]], &|tile| {
+        // SAFETY: `check` found every element of the view in its data; the tiles cover the output once.
+        unsafe {
+            let to = out.0.add(tile.offsets[1]);
+            copy_tile(x.data.as_ptr().add(tile.offsets[0]), tile.steps[0], to, tile.steps[1].0, tile.rows, tile.cols);
+        }
+    });
+}
+
+/// `y = f(x)` over strided `x`; `y` in row-major order.
+///
+/// # Panics
+/// Where the view reaches beyond its data, or `y` has another number of elements than `dims`.
+pub fn map_strided<T: Element, U: Element>(
+    dims: &[usize],
+    x: View<T>,
+    y: &mut [U],
+    f: impl Fn(T) -> U + Copy + Send + Sync,
+) {
+    let n = output_len(dims, y.len());
+    x.check(dims);
+    if let Some(x) = x.contiguous(dims, n) {
+        return map(x, y, f);
+    }
+    let isa: Isa = isa();
+    let out = Output(y.as_mut_ptr());
+    for_tiles(dims, [x.strides, &row_major(dims)[..dims.len()]], &|tile| {
+        let mut scratch = Scratch::new();
+        // SAFETY: `check` found every element of the view in its data.
+        let x = unsafe { scratch.fetch(x.data, &tile, 0) };
+        for_rows(&out, &tile, |y, start, end| map_loop(isa, &x[start..end], y, f));
+    });
+}
+
+/// `y = f(a, b)` over strided operands; `y` in row-major order.
+///
+/// # Panics
+/// Where a view reaches beyond its data, or `y` has another number of elements than `dims`.
+pub fn zip_strided<T: Element, U: Element, V: Element>(
+    dims: &[usize],
+    a: View<T>,
+    b: View<U>,
+    y: &mut [V],
+    f: impl Fn(T, U) -> V + Copy + Send + Sync,
+) {
+    let n = output_len(dims, y.len());
+    a.check(dims);
+    b.check(dims);
+    if let (Some(a), Some(b)) = (a.contiguous(dims, n), b.contiguous(dims, n)) {
+        return zip(a, b, y, f);
+    }
+    let isa: Isa = isa();
+    let out = Output(y.as_mut_ptr());
+    for_tiles(dims, [a.strides, b.strides, &row_major(dims)[..dims.len()]], &|tile| {
+        let (mut scratch_a, mut scratch_b) = (Scratch::new(), Scratch::new());
+        // SAFETY: `check` found every element of the views in their data.
+        let (a, b) = unsafe { (scratch_a.fetch(a.data, &tile, 0), scratch_b.fetch(b.data, &tile, 1)) };
+        for_rows(&out, &tile, |y, start, end| zip_loop(isa, &a[start..end], &b[start..end], y, f));
+    });
+}
+
+/// `y = f(a, b, c)` over strided operands; `y` in row-major order.
+///
+/// # Panics
+/// Where a view reaches beyond its data, or `y` has another number of elements than `dims`.
+pub fn zip3_strided<T: Element, U: Element, V: Element, W: Element>(
+    dims: &[usize],
+    a: View<T>,
+    b: View<U>,
+    c: View<V>,
+    y: &mut [W],
+    f: impl Fn(T, U, V) -> W + Copy + Send + Sync,
+) {
+    let n = output_len(dims, y.len());
+    a.check(dims);
+    b.check(dims);
+    c.check(dims);
+    if let (Some(a), Some(b), Some(c)) = (a.contiguous(dims, n), b.contiguous(dims, n), c.contiguous(dims, n)) {
+        return zip3(a, b, c, y, f);
+    }
+    let isa: Isa = isa();
+    let out = Output(y.as_mut_ptr());
+    for_tiles(dims, [a.strides, b.strides, c.strides, &row_major(dims)[..dims.len()]], &|tile| {
+        let (mut room_a, mut room_b, mut room_c) = (Scratch::new(), Scratch::new(), Scratch::new());
+        // SAFETY: `check` found every element of the views in their data.
+        let (a, b, c) =
+            unsafe { (room_a.fetch(a.data, &tile, 0), room_b.fetch(b.data, &tile, 1), room_c.fetch(c.data, &tile, 2)) };
+        for_rows(&out, &tile, |y, start, end| {
+            zip3_loop(isa, &a[start..end], &b[start..end], &c[start..end], y, f);
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{noise, on_every_machine};
+
+    /// A view of the dims with the strides, and data that it reaches.
+    struct Operand {
+        data: Vec<f32>,
+        strides: Vec<usize>,
+    }
+
+    impl Operand {
+        fn new(dims: &[usize], strides: &[usize], seed: u64) -> Self {
+            let reach: usize = dims.iter().zip(strides).map(|(&d, &s)| d.saturating_sub(1) * s).sum();
+            let data = noise(reach + 1, seed).into_iter().map(|x| x as f32).collect();
+            Operand { data, strides: strides.to_vec() }
+        }
+
+        fn view(&self) -> View<'_, f32> {
+            View { data: &self.data, strides: &self.strides }
+        }
+
+        /// The element at a flat row-major place, by the definition of a strided view.
+        fn at(&self, dims: &[usize], mut flat: usize) -> f32 {
+            let mut offset = 0;
+            for (&d, &s) in dims.iter().zip(&self.strides).rev() {
+                offset += flat % d * s;
+                flat /= d;
+            }
+            self.data[offset]
+        }
+    }
+
+    /// Dims, and strides that go with them: contiguous, transposed, sliced, broadcast, permuted.
+    fn layouts() -> Vec<(Vec<usize>, Vec<Vec<usize>>)> {
+        vec![
+            (vec![], vec![vec![]]),
+            (vec![1], vec![vec![1], vec![0], vec![7]]),
+            (vec![0], vec![vec![1]]),
+            (vec![3, 0, 2], vec![vec![0, 2, 1], vec![1, 3, 3]]),
+            (vec![17], vec![vec![1], vec![0], vec![3]]),
+            (vec![1500], vec![vec![1], vec![0], vec![2]]),
+            (vec![70_001], vec![vec![1], vec![0], vec![2]]),
+            (vec![4, 4], vec![vec![4, 1], vec![1, 4], vec![0, 1], vec![1, 0], vec![0, 0]]),
+            (vec![300, 10], vec![vec![10, 1], vec![1, 300], vec![0, 1], vec![1, 0], vec![12, 1]]),
+            (vec![10, 300], vec![vec![300, 1], vec![1, 10], vec![0, 1], vec![1, 0], vec![2, 40]]),
+            (vec![3, 70_000], vec![vec![70_000, 1], vec![1, 3], vec![70_007, 1], vec![0, 1], vec![1, 0]]),
+            (vec![70_000, 3], vec![vec![3, 1], vec![1, 70_000], vec![0, 1], vec![4, 1]]),
+            (vec![333, 517], vec![vec![517, 1], vec![1, 333], vec![1, 400], vec![0, 1], vec![1, 0], vec![1040, 2]]),
+            (
+                vec![5, 3, 40, 41],
+                vec![vec![4920, 1640, 41, 1], vec![0, 1, 0, 0], vec![4920, 1, 123, 3], vec![1, 5, 15, 600]],
+            ),
+            (vec![2, 1, 3, 2, 1, 4, 2, 3], vec![vec![144, 9, 48, 24, 0, 6, 3, 1], vec![1, 0, 2, 6, 5, 12, 48, 96]]),
+            (vec![2, 300, 4, 33], vec![vec![39_600, 132, 33, 1], vec![1, 2, 19_800, 600], vec![132, 264, 1, 4]]),
+        ]
+    }
+
+    #[test]
+    fn every_strided_form_reads_the_elements_that_the_strides_name() {
+        for (dims, strides) in layouts() {
+            let n: usize = dims.iter().product();
+            for (i, one) in strides.iter().enumerate() {
+                let a = Operand::new(&dims, one, 1);
+                let b = Operand::new(&dims, &strides[(i + 1) % strides.len()], 2);
+                let c = Operand::new(&dims, &strides[(i + 2) % strides.len()], 3);
+                let results = on_every_machine(
+                    || {
+                        let mut y = [0; 4].map(|_| vec![f32::NAN; n]);
+                        copy_strided(&dims, a.view(), &mut y[0]);
+                        map_strided(&dims, a.view(), &mut y[1], |x: f32| x * 2.0 + 1.0);
+                        zip_strided(&dims, a.view(), b.view(), &mut y[2], |a: f32, b: f32| a - b * b);
+                        zip3_strided(&dims, a.view(), b.view(), c.view(), &mut y[3], |a: f32, b: f32, c: f32| {
+                            a * b - c
+                        });
+                        y
+                    },
+                    |y| y.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>(),
+                );
+                for y in results {
+                    for i in 0..n {
+                        let (a, b, c) = (a.at(&dims, i), b.at(&dims, i), c.at(&dims, i));
+                        assert_eq!(
+                            [y[0][i], y[1][i], y[2][i], y[3][i]],
+                            [a, a * 2.0 + 1.0, a - b * b, a * b - c],
+                            "{dims:?} {one:?} at {i}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_contiguous_form_visits_each_element_once() {
+        for n in [0, 1, 2, 15, 16, 17, 1000, GRAIN, GRAIN + 1, 3 * GRAIN + 5] {
+            let a: Vec<f64> = noise(n, 1);
+            let b: Vec<i64> = (0..n as i64).map(|i| i % 13).collect();
+            let c: Vec<bool> = (0..n).map(|i| i % 3 == 0).collect();
+            let results = on_every_machine(
+                || {
+                    let (mut mapped, mut zipped, mut selected) = (vec![0i64; n], vec![false; n], vec![0.0; n]);
+                    map(&a, &mut mapped, |x: f64| (x * 1e6) as i64);
+                    zip(&a, &b, &mut zipped, |x: f64, y: i64| x * 20.0 > y as f64);
+                    zip3(&c, &a, &b, &mut selected, |c: bool, x: f64, y: i64| if c { x } else { y as f64 });
+                    map_mut(&mut selected, |x: f64| x + 1.0);
+                    zip_mut(&mut selected, &a, |x: f64, y: f64| x * y);
+                    (mapped, zipped, selected)
+                },
+                |r| (r.0.clone(), r.1.clone(), r.2.iter().map(|x| x.to_bits()).collect::<Vec<_>>()),
+            );
+            for (mapped, zipped, selected) in results {
+                for i in 0..n {
+                    assert_eq!(mapped[i], (a[i] * 1e6) as i64);
+                    assert_eq!(zipped[i], a[i] * 20.0 > b[i] as f64);
+                    assert_eq!(selected[i], (if c[i] { a[i] } else { b[i] as f64 } + 1.0) * a[i]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the view reaches element 4 of 4")]
+    fn a_view_beyond_its_data_is_refused() {
+        copy_strided(&[2, 2], View { data: &[0.0f32; 4], strides: &[3, 1] }, &mut [0.0; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "lengths differ")]
+    fn operands_of_different_lengths_are_refused() {
+        map(&[0.0f32; 3], &mut [0.0f32; 4], |x: f32| x);
+    }
+}
