@@ -1,0 +1,343 @@
+//! The buffer pool: recycled, 64-byte aligned, reference-counted blocks that tensors keep their elements in.
+//!
+//! Writing into a fresh allocation costs a page fault every 4 KiB, ten times the work of an addition. So a block that is
+//! no longer used goes back to the pool, and the next tensor of about its size takes it: a training loop in steady state
+//! asks the system for nothing. Small blocks wait in a cache of their thread, without a lock; large ones in a shared
+//! pool with an upper bound ([`set_cache_limit`]).
+#![allow(unsafe_code, reason = "owns raw blocks; each block states why it is sound")]
+
+use crate::element::Element;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const ALIGN: usize = 64;
+/// Blocks up to this many bytes wait in the cache of their thread.
+const SMALL: usize = 16 << 10;
+/// Bytes that one thread's cache keeps per size class.
+const SMALL_KEEP: usize = 64 << 10;
+/// Size classes: four to each doubling, so at most a fifth of a block is unused.
+const CLASSES: usize = 4 * usize::BITS as usize;
+
+/// What stands before the elements of a block, in a cache line of its own.
+#[repr(C, align(64))]
+struct Header {
+    handles: AtomicUsize,
+    /// Elements in use.
+    len: usize,
+    class: usize,
+    /// Where the allocation begins: up to 63 bytes before the header.
+    base: *mut u8,
+}
+
+/// The class and the bytes of a block that holds a header and `bytes` of elements.
+fn class_of(bytes: usize) -> (usize, usize) {
+    let last = (bytes + size_of::<Header>()).max(2 * ALIGN) - 1;
+    let shift = last.ilog2() - 2;
+    let steps = (last >> shift) + 1; // 5 to 8 quarters of a power of two
+    (shift as usize * 4 + steps - 5, steps << shift)
+}
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+static CACHED: AtomicUsize = AtomicUsize::new(0);
+static CACHE_LIMIT: AtomicUsize = AtomicUsize::new(1 << 30);
+static SYSTEM_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static POOL: Mutex<[Vec<Free>; CLASSES]> = Mutex::new([const { Vec::new() }; CLASSES]);
+
+thread_local! {
+    static CACHE: RefCell<Cache> = const { RefCell::new(Cache([const { Vec::new() }; CLASSES])) };
+}
+
+/// A block that nobody uses: its whole memory is initialised, its header is stale.
+struct Free(NonNull<Header>);
+// SAFETY: a free block is plain memory with one owner.
+unsafe impl Send for Free {}
+
+struct Cache([Vec<Free>; CLASSES]);
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        for (class, blocks) in self.0.iter_mut().enumerate() {
+            blocks.drain(..).for_each(|block| block.release(bytes_of(class)));
+        }
+    }
+}
+
+fn bytes_of(class: usize) -> usize {
+    (class % 4 + 5) << (class / 4)
+}
+
+impl Free {
+    fn layout(bytes: usize) -> Layout {
+        // The slack lets the header be moved up to the next multiple of 64. Asking for that alignment itself would make
+        // the allocator write zeros where the system hands out zero pages for nothing.
+        Layout::from_size_align(bytes + ALIGN, 16).expect("a block smaller than the address space")
+    }
+
+    fn fresh(class: usize, bytes: usize) -> Free {
+        let layout = Free::layout(bytes);
+        // SAFETY: the layout is not of size 0.
+        let base = unsafe { alloc_zeroed(layout) };
+        if base.is_null() {
+            handle_alloc_error(layout);
+        }
+        SYSTEM_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the offset is at most 63 and the allocation has 64 bytes more than the block.
+        let header = unsafe { base.add(base.align_offset(ALIGN)) }.cast::<Header>();
+        // SAFETY: the place is aligned, inside the allocation and not aliased.
+        unsafe { header.write(Header { handles: AtomicUsize::new(0), len: 0, class, base }) };
+        Free(NonNull::new(header).expect("not null: checked above"))
+    }
+
+    fn release(self, bytes: usize) {
+        // SAFETY: the header outlives its last user, and `fresh` stored there what it got with this layout.
+        unsafe { dealloc(self.0.as_ref().base, Free::layout(bytes)) };
+    }
+
+    /// A block of the class, recycled if there is one, and whether it is zeroed.
+    fn take(class: usize, bytes: usize) -> (Free, bool) {
+        let recycled = if bytes <= SMALL {
+            CACHE.try_with(|cache| cache.borrow_mut().0[class].pop()).ok().flatten()
+        } else {
+            let block = POOL.lock().unwrap_or_else(|e| e.into_inner())[class].pop();
+            if block.is_some() {
+                CACHED.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            block
+        };
+        match recycled {
+            Some(block) => (block, false),
+            None => (Free::fresh(class, bytes), true),
+        }
+    }
+
+    fn give_back(self, class: usize) {
+        let bytes = bytes_of(class);
+        if bytes <= SMALL {
+            let mut block = Some(self);
+            // The cache is gone while its thread ends; then the block goes back to the system.
+            let _ = CACHE.try_with(|cache| {
+                let blocks = &mut cache.borrow_mut().0[class];
+                if blocks.len() * bytes < SMALL_KEEP {
+                    blocks.push(block.take().expect("taken once"));
+                }
+            });
+            if let Some(block) = block {
+                block.release(bytes);
+            }
+        } else if CACHED.load(Ordering::Relaxed) + bytes <= CACHE_LIMIT.load(Ordering::Relaxed) {
+            CACHED.fetch_add(bytes, Ordering::Relaxed);
+            POOL.lock().unwrap_or_else(|e| e.into_inner())[class].push(self);
+        } else {
+            self.release(bytes);
+        }
+    }
+}
+
+/// Bytes of tensor memory, of the whole process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// In blocks that tensors hold now.
+    pub live: usize,
+    /// The largest `live` so far, or since [`reset_peak`].
+    pub peak: usize,
+    /// In large blocks that wait for reuse.
+    pub cached: usize,
+    /// How many blocks the system allocator was asked for so far.
+    pub system_allocations: usize,
+}
+
+/// What tensors hold and what waits for reuse.
+///
+/// ```
+/// use wengert::{Tensor, memory};
+/// let before = memory::stats().live;
+/// let x = Tensor::zeros([1000, 1000]);
+/// assert!(memory::stats().live - before >= 4_000_000);
+/// # drop(x);
+/// ```
+pub fn stats() -> Stats {
+    Stats {
+        live: LIVE.load(Ordering::Relaxed),
+        peak: PEAK.load(Ordering::Relaxed),
+        cached: CACHED.load(Ordering::Relaxed),
+        system_allocations: SYSTEM_ALLOCATIONS.load(Ordering::Relaxed),
+    }
+}
+
+/// Starts the measurement of the peak anew, at what is live now.
+pub fn reset_peak() {
+    PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
+/// Sets how many bytes of large blocks may wait for reuse (1 GiB unless set), and gives the rest back to the system.
+pub fn set_cache_limit(bytes: usize) {
+    CACHE_LIMIT.store(bytes, Ordering::Relaxed);
+    trim_to(bytes);
+}
+
+/// Gives every large block that waits for reuse back to the system.
+pub fn trim() {
+    trim_to(0);
+}
+
+fn trim_to(limit: usize) {
+    let mut pool = POOL.lock().unwrap_or_else(|e| e.into_inner());
+    for (class, blocks) in pool.iter_mut().enumerate().rev() {
+        while CACHED.load(Ordering::Relaxed) > limit
+            && let Some(block) = blocks.pop()
+        {
+            CACHED.fetch_sub(bytes_of(class), Ordering::Relaxed);
+            block.release(bytes_of(class));
+        }
+    }
+}
+
+/// Reference-counted elements in a pooled block.
+pub(crate) struct Storage<T: Element> {
+    block: NonNull<Header>,
+    elements: PhantomData<T>,
+}
+// SAFETY: shared handles only read, writing needs the only handle, and the count is atomic, as in `Arc`.
+unsafe impl<T: Element> Send for Storage<T> {}
+// SAFETY: as above.
+unsafe impl<T: Element> Sync for Storage<T> {}
+
+impl<T: Element> Storage<T> {
+    /// `len` elements of arbitrary value: what the block held before.
+    pub fn scratch(len: usize) -> Self {
+        let bytes = len.checked_mul(size_of::<T>()).filter(|&b| b <= isize::MAX as usize / 4);
+        let (class, bytes) = class_of(bytes.expect("tensor: more bytes than the address space"));
+        let (block, zeroed) = Free::take(class, bytes);
+        let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if live > PEAK.load(Ordering::Relaxed) {
+            PEAK.fetch_max(live, Ordering::Relaxed);
+        }
+        // SAFETY: the block is ours alone, and its header was written by `fresh`.
+        let header = unsafe { &mut *block.0.as_ptr() };
+        header.handles = AtomicUsize::new(1);
+        header.len = len;
+        let mut storage = Storage::<T> { block: block.0, elements: PhantomData };
+        if !zeroed && !T::ANY_BITS {
+            // SAFETY: the block has room for `len` elements, and all-zero bytes are a value of every element type.
+            unsafe { storage.data().as_ptr().write_bytes(0, len) };
+        }
+        debug_assert!(storage.get_mut().is_some());
+        storage
+    }
+
+    /// The given elements.
+    pub fn from_slice(elements: &[T]) -> Self {
+        let mut storage = Storage::scratch(elements.len());
+        storage.make_mut().copy_from_slice(elements);
+        storage
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the block lives as long as a handle does.
+        unsafe { self.block.as_ref() }
+    }
+
+    fn data(&self) -> NonNull<T> {
+        // SAFETY: the elements follow the header inside the same allocation.
+        unsafe { self.block.add(1).cast() }
+    }
+
+    /// All elements.
+    #[inline]
+    pub fn as_slice(&self) -> &[T] {
+        // SAFETY: `len` elements were initialised (zeroed or written) when the block was made or recycled, every bit
+        // pattern in it is a value of `T` (`ANY_BITS`, else zeroed), and nobody writes while a shared handle exists.
+        unsafe { std::slice::from_raw_parts(self.data().as_ptr(), self.header().len) }
+    }
+
+    /// All elements for writing, when this is the only handle.
+    #[inline]
+    pub fn get_mut(&mut self) -> Option<&mut [T]> {
+        if self.header().handles.load(Ordering::Acquire) != 1 {
+            return None;
+        }
+        // SAFETY: as in `as_slice`; this is the only handle and it is borrowed mutably.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.data().as_ptr(), self.header().len) })
+    }
+
+    /// All elements for writing, copied first when another handle reads them.
+    pub fn make_mut(&mut self) -> &mut [T] {
+        if self.get_mut().is_none() {
+            *self = Storage::from_slice(self.as_slice());
+        }
+        self.get_mut().expect("the only handle: just made")
+    }
+
+    /// Whether two handles share their elements.
+    pub fn same(&self, other: &Self) -> bool {
+        self.block == other.block
+    }
+}
+
+impl<T: Element> Clone for Storage<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        let handles = self.header().handles.fetch_add(1, Ordering::Relaxed);
+        assert!(handles < isize::MAX as usize, "too many handles on one tensor");
+        Storage { block: self.block, elements: PhantomData }
+    }
+}
+
+impl<T: Element> Drop for Storage<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.header().handles.fetch_sub(1, Ordering::Release) == 1 {
+            // What other threads read through their handles comes before the block's next use.
+            std::sync::atomic::fence(Ordering::Acquire);
+            let class = self.header().class;
+            LIVE.fetch_sub(bytes_of(class), Ordering::Relaxed);
+            Free(self.block).give_back(class);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_classes_hold_what_they_are_asked_for_and_waste_at_most_a_fifth() {
+        for bytes in (0..4000).chain([1 << 20, (1 << 20) + 1, 12_345_678]) {
+            let (class, size) = class_of(bytes);
+            assert_eq!(size, bytes_of(class));
+            let needed = bytes + size_of::<Header>();
+            assert!(size >= needed && (size * 4 <= needed * 5 || size <= 2 * ALIGN), "{bytes}: {size}");
+        }
+    }
+
+    #[test]
+    fn elements_stand_at_multiples_of_64_bytes() {
+        for len in [0, 1, 100, 10_000, 1_000_000] {
+            assert_eq!(Storage::<f32>::scratch(len).as_slice().as_ptr() as usize % 64, 0);
+        }
+    }
+
+    #[test]
+    fn a_block_is_recycled_and_a_shared_one_is_copied_before_it_is_written() {
+        let mut a = Storage::from_slice(&[1.0_f32; 100_000]);
+        let place = a.as_slice().as_ptr();
+        let b = a.clone();
+        assert!(a.get_mut().is_none());
+        a.make_mut()[0] = 2.0;
+        assert_eq!((a.as_slice()[0], b.as_slice()[0]), (2.0, 1.0));
+        assert_eq!(b.as_slice().as_ptr(), place);
+    }
+
+    #[test]
+    fn recycled_memory_is_a_valid_bool() {
+        for _ in 0..10 {
+            drop(Storage::from_slice(&[255_u8; 300]));
+            assert!(Storage::<bool>::scratch(300).as_slice().iter().all(|&x| !x));
+        }
+    }
+}
