@@ -77,7 +77,7 @@ pub trait Number:
 }
 
 /// A differentiable element type: `f32` or `f64`.
-pub trait Float: Number + Neg<Output = Self> {
+pub trait Float: Number + Neg<Output = Self> + crate::kernels::gemm::Gemm {
     /// The difference between 1 and the next larger value.
     const EPSILON: Self;
 
@@ -113,10 +113,69 @@ pub trait Float: Number + Neg<Output = Self> {
     fn sigmoid(self) -> Self;
     /// The Gauss error function.
     fn erf(self) -> Self;
+    /// `e^x - 1`, exact near 0.
+    fn exp_m1(self) -> Self;
     /// `x^y`.
-    fn powf(self, y: Self) -> Self;
+    fn pow(self, y: Self) -> Self;
     /// `x^n`.
     fn powi(self, n: i32) -> Self;
+
+    /// `x^y` for a constant `y`.
+    #[inline(always)]
+    fn powf(self, y: f64) -> Self {
+        self.pow(Self::of(y))
+    }
+    /// The natural logarithm, under PyTorch's name.
+    #[inline(always)]
+    fn log(self) -> Self {
+        self.ln()
+    }
+    /// The constant `c`, whatever the value: the same text then serves numbers and tensors.
+    #[inline(always)]
+    fn like(self, c: f64) -> Self {
+        Self::of(c)
+    }
+    /// `1 / x`.
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        Self::ONE / self
+    }
+    /// `x^2`.
+    #[inline(always)]
+    fn square(self) -> Self {
+        self * self
+    }
+    /// `max(x, 0)`; NaN stays NaN.
+    #[inline(always)]
+    fn relu(self) -> Self {
+        if self < Self::ZERO { Self::ZERO } else { self }
+    }
+    /// 1 for `x > 0`, else 0.
+    #[inline(always)]
+    fn heaviside(self) -> Self {
+        if self > Self::ZERO { Self::ONE } else { Self::ZERO }
+    }
+    /// -1, 0 or 1; NaN stays NaN.
+    #[inline(always)]
+    fn sign(self) -> Self {
+        if self > Self::ZERO {
+            Self::ONE
+        } else if self < Self::ZERO {
+            -Self::ONE
+        } else {
+            self
+        }
+    }
+    /// 1 for `min <= x <= max`, else 0.
+    #[inline(always)]
+    fn inside(self, min: f64, max: f64) -> Self {
+        if self >= Self::of(min) && self <= Self::of(max) { Self::ONE } else { Self::ZERO }
+    }
+    /// `ln(1 + e^x)`, stable for any `x`.
+    #[inline(always)]
+    fn softplus(self) -> Self {
+        self.relu() + (-self.abs()).exp().ln_1p()
+    }
 }
 
 macro_rules! element {
@@ -268,7 +327,11 @@ macro_rules! float {
                 crate::kernels::math::erf(self as f64) as $t
             }
             #[inline(always)]
-            fn powf(self, y: Self) -> Self {
+            fn exp_m1(self) -> Self {
+                $t::exp_m1(self)
+            }
+            #[inline(always)]
+            fn pow(self, y: Self) -> Self {
                 $t::powf(self, y)
             }
             #[inline(always)]

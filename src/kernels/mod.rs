@@ -5,8 +5,10 @@
 #![allow(unsafe_code, reason = "instruction sets and disjoint writes; each block states why it is sound")]
 
 pub mod elementwise;
+pub mod gemm;
 pub mod math;
 pub mod parallel;
+pub mod reduce;
 pub mod simd;
 mod strided;
 #[cfg(test)]

@@ -1,0 +1,419 @@
+//! Matrix products.
+//!
+//! The loops are those of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): panels of A
+//! and B are packed so that a micro-kernel streams through them and keeps a tile of C in registers. An element of C is
+//! always summed over the same blocks of k in the same order, so its bits depend on the sizes alone.
+
+mod pack;
+mod scratch;
+mod tile;
+mod vector;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use pack::{SLACK, pack_a, pack_b};
+pub(crate) use scratch::scratch;
+pub(crate) use tile::{Finish, Kernels, Rows, Taps, Tile};
+
+use crate::element::Float;
+use crate::kernels::parallel;
+use crate::kernels::simd::{self, Isa};
+
+/// The floats that have micro-kernels. A supertrait of [`Float`], so sealed with it.
+pub trait Gemm: Copy + Send + Sync + 'static {
+    #[doc(hidden)]
+    #[allow(private_interfaces, reason = "callable only inside the crate, which is meant")]
+    fn kernels(isa: Isa) -> &'static Kernels<Self>;
+
+    /// `C = A . B + beta C` on one thread, by crate `matrixmultiply`.
+    ///
+    /// # Safety
+    /// The pointers must be valid for the sizes and strides.
+    #[doc(hidden)]
+    #[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
+    unsafe fn matrixmultiply(
+        m: usize,
+        k: usize,
+        n: usize,
+        a: *const Self,
+        a_strides: [usize; 2],
+        b: *const Self,
+        b_strides: [usize; 2],
+        beta: Self,
+        c: *mut Self,
+        ldc: usize,
+    );
+}
+
+macro_rules! gemm {
+    ($t:ty, $kernels:ident, $matrixmultiply:ident) => {
+        impl Gemm for $t {
+            #[allow(private_interfaces, reason = "callable only inside the crate, which is meant")]
+            fn kernels(isa: Isa) -> &'static Kernels<Self> {
+                tile::$kernels(isa)
+            }
+            unsafe fn matrixmultiply(
+                m: usize,
+                k: usize,
+                n: usize,
+                a: *const Self,
+                [rsa, csa]: [usize; 2],
+                b: *const Self,
+                [rsb, csb]: [usize; 2],
+                beta: Self,
+                c: *mut Self,
+                ldc: usize,
+            ) {
+                let [rsa, csa, rsb, csb, rsc] = [rsa, csa, rsb, csb, ldc].map(|s| s as isize);
+                // SAFETY: the caller vouches for the pointers; C's rows do not overlap.
+                unsafe { matrixmultiply::$matrixmultiply(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, beta, c, rsc, 1) }
+            }
+        }
+    };
+}
+gemm!(f32, f32_kernels, sgemm);
+gemm!(f64, f64_kernels, dgemm);
+
+/// A view of a matrix: element (i, j) at `data[i * row_stride + j * col_stride]`. Strides may be 0 (broadcast).
+#[derive(Clone, Copy, Debug)]
+pub struct Mat<'a, T> {
+    /// The elements, from (0, 0) on.
+    pub data: &'a [T],
+    /// The distance between rows.
+    pub row_stride: usize,
+    /// The distance between columns.
+    pub col_stride: usize,
+}
+
+impl<'a, T> Mat<'a, T> {
+    /// The view from element (i, j) on.
+    fn from(&self, i: usize, j: usize) -> Self {
+        let start = (i * self.row_stride + j * self.col_stride).min(self.data.len());
+        Mat { data: &self.data[start..], ..*self }
+    }
+
+    /// Panics unless `rows x columns` elements are in bounds.
+    fn check(&self, rows: usize, columns: usize, name: &str) {
+        if rows > 0 && columns > 0 {
+            let last = (rows - 1) * self.row_stride + (columns - 1) * self.col_stride;
+            assert!(
+                last < self.data.len(),
+                "gemm: {name} [{rows}, {columns}] needs {} elements, has {}",
+                last + 1,
+                self.data.len()
+            );
+        }
+    }
+}
+
+/// What is done to each element of the product before it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue<'a, T> {
+    /// One number per column, added to every row: the bias of a linear layer.
+    pub bias_row: Option<&'a [T]>,
+    /// `max(x, 0)`, after the bias.
+    pub relu: bool,
+}
+
+impl<T> Default for Epilogue<'_, T> {
+    fn default() -> Self {
+        Epilogue { bias_row: None, relu: false }
+    }
+}
+
+/// A pointer that threads share to write disjoint parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<T>(*mut T);
+// SAFETY: whoever uses the pointer from several threads writes disjoint elements.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub fn new(slice: &mut [T]) -> Self {
+        Shared(slice.as_mut_ptr())
+    }
+
+    pub fn at(self, offset: usize) -> *mut T {
+        self.0.wrapping_add(offset)
+    }
+}
+
+/// Inner indices per block: a panel of B (256 x 32 `f32`) fills the first-level cache.
+pub(crate) const K_BLOCK: usize = 256;
+/// Multiplications under which a second thread does not pay.
+pub(crate) const PARALLEL: usize = 1 << 19;
+
+/// The boundaries of block `i` when `n` is cut in `blocks` parts of `n / blocks` rounded up to a multiple of `unit`.
+pub(crate) fn part(n: usize, blocks: usize, unit: usize, i: usize) -> std::ops::Range<usize> {
+    let size = n.div_ceil(blocks.max(1)).next_multiple_of(unit);
+    (i * size).min(n)..((i + 1) * size).min(n)
+}
+
+/// The height of A's panels: as even as possible, at most the tallest tile.
+pub(crate) fn panel_height(m: usize, tallest: usize) -> usize {
+    m.div_ceil(m.div_ceil(tallest).max(1)).max(1)
+}
+
+/// `C[m,n] = A[m,k] . B[k,n] (+ C)`, then the epilogue. Row i of C starts at `c[i * ldc]`.
+///
+/// # Panics
+/// When a matrix does not fit its slice.
+#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
+pub fn gemm<T: Float>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Mat<T>,
+    b: Mat<T>,
+    c: &mut [T],
+    ldc: usize,
+    accumulate: bool,
+    epilogue: Epilogue<T>,
+) {
+    run(simd::isa(), [m, k, n], a, b, c, ldc, accumulate, epilogue, true);
+}
+
+/// `C[i] = A[i] . B[i]` for every batch i: `[m,k] . [k,n]`. Matrix i of A starts at `a.data[a_offsets[i]]`, of B likewise;
+/// C is `[batch, m, n]`, contiguous.
+///
+/// # Panics
+/// When a matrix does not fit its slice, or the numbers of offsets differ.
+#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
+pub fn gemm_batched<T: Float>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Mat<T>,
+    a_offsets: &[usize],
+    b: Mat<T>,
+    b_offsets: &[usize],
+    c: &mut [T],
+) {
+    let batch = a_offsets.len();
+    assert_eq!(batch, b_offsets.len(), "gemm_batched: offsets of A and of B");
+    assert_eq!(batch * m * n, c.len(), "gemm_batched: C [{batch}, {m}, {n}]");
+    if m * n == 0 {
+        return;
+    }
+    let isa = simd::isa();
+    // Many small products: each on one thread. Few large ones: each on all.
+    let small = m * n * k < 8 * PARALLEL;
+    let per_task = if small { (PARALLEL / 2 / (m * n * k).max(1)).max(1) } else { batch };
+    let product = |i: usize, c: &mut [T]| {
+        let a = Mat { data: &a.data[a_offsets[i]..], ..a };
+        let b = Mat { data: &b.data[b_offsets[i]..], ..b };
+        run(isa, [m, k, n], a, b, c, n, false, Epilogue::default(), !small);
+    };
+    parallel::chunks_mut(c, per_task * m * n, |start, c| {
+        for (i, c) in c.chunks_mut(m * n).enumerate() {
+            product(start / (m * n) + i, c);
+        }
+    });
+}
+
+#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
+fn run<T: Float>(
+    isa: Isa,
+    [m, k, n]: [usize; 3],
+    a: Mat<T>,
+    b: Mat<T>,
+    c: &mut [T],
+    ldc: usize,
+    accumulate: bool,
+    epilogue: Epilogue<T>,
+    threads: bool,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    a.check(m, k, "A");
+    b.check(k, n, "B");
+    assert!(m == 1 || ldc >= n, "gemm: rows of C overlap: {n} columns, row stride {ldc}");
+    Mat { data: &*c, row_stride: ldc, col_stride: 1 }.check(m, n, "C");
+    if let Some(bias) = epilogue.bias_row {
+        assert_eq!(bias.len(), n, "gemm: bias");
+    }
+    let threads = threads && m * n * k >= PARALLEL;
+
+    // Few tiles and a long sum: a gradient of a weight. Cut k at fixed boundaries, add the parts in order.
+    let slices = (k / (4 * K_BLOCK)).min(16);
+    if slices > 1 && m * n <= 1 << 16 {
+        let size = k.div_ceil(slices).next_multiple_of(K_BLOCK);
+        let slices = k.div_ceil(size);
+        scratch(slices * m * n, |parts: &mut [T]| {
+            let one = |i: usize, part: &mut [T]| {
+                let (start, len) = (i * size, size.min(k - i * size));
+                blocks(
+                    isa,
+                    [m, len, n],
+                    a.from(0, start),
+                    b.from(start, 0),
+                    part,
+                    n,
+                    false,
+                    Epilogue::default(),
+                    false,
+                );
+            };
+            if threads {
+                parallel::chunks_mut(parts, m * n, |start, part| one(start / (m * n), part));
+            } else {
+                parts.chunks_mut(m * n).enumerate().for_each(|(i, part)| one(i, part));
+            }
+            for (i, row) in c.chunks_mut(ldc).take(m).enumerate() {
+                for (j, x) in row[..n].iter_mut().enumerate() {
+                    let mut sum = if accumulate { *x } else { T::ZERO };
+                    for slice in 0..slices {
+                        sum += parts[(slice * m + i) * n + j];
+                    }
+                    *x = finish_one(sum, epilogue, j);
+                }
+            }
+        });
+        return;
+    }
+    blocks(isa, [m, k, n], a, b, c, ldc, accumulate, epilogue, threads);
+}
+
+#[inline(always)]
+fn finish_one<T: Float>(x: T, epilogue: Epilogue<T>, column: usize) -> T {
+    let x = epilogue.bias_row.map_or(x, |bias| x + bias[column]);
+    if epilogue.relu && x < T::ZERO { T::ZERO } else { x }
+}
+
+/// The whole product, block by block of C.
+#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
+fn blocks<T: Float>(
+    isa: Isa,
+    [m, k, n]: [usize; 3],
+    a: Mat<T>,
+    b: Mat<T>,
+    c: &mut [T],
+    ldc: usize,
+    accumulate: bool,
+    epilogue: Epilogue<T>,
+    threads: bool,
+) {
+    let kernels = T::kernels(isa);
+    let (height, width) = (panel_height(m, kernels.height()), kernels.width());
+    let row_blocks = m.div_ceil(18 * height);
+    let mut column_blocks = n.div_ceil(16 * width);
+    while row_blocks * column_blocks < 8 && n.div_ceil(column_blocks) > 4 * width {
+        column_blocks *= 2;
+    }
+    let shared = Shared::new(c);
+    let block = |row_block: usize, column_block: usize, a_ready: Option<&[T]>| {
+        let rows = part(m, row_blocks, height, row_block);
+        let columns = part(n, column_blocks, width, column_block);
+        if rows.is_empty() || columns.is_empty() {
+            return;
+        }
+        if isa == Isa::Portable {
+            let (a, b) = (a.from(rows.start, 0), b.from(0, columns.start));
+            // SAFETY: `run` has checked all three matrices; blocks of C are disjoint.
+            unsafe {
+                portable(
+                    [rows.len(), k, columns.len()],
+                    a,
+                    b,
+                    shared.at(rows.start * ldc + columns.start),
+                    ldc,
+                    accumulate,
+                    epilogue,
+                    columns.start,
+                );
+            }
+            return;
+        }
+        let k_blocks = k.div_ceil(K_BLOCK).max(1);
+        scratch(rows.len() * k.min(K_BLOCK) + SLACK, |a_local: &mut [T]| {
+            scratch(K_BLOCK * width + SLACK, |b_local: &mut [T]| {
+                // 1. Blocks of k, in order.
+                for k_block in 0..k_blocks {
+                    let ks = part(k, k_blocks, 1, k_block);
+                    let (first, last) = (k_block == 0, k_block + 1 == k_blocks);
+                    let a_packed: &[T] = match a_ready {
+                        Some(ready) => &ready[m * ks.start..],
+                        None => {
+                            pack_a(kernels, a, rows.clone(), ks.clone(), height, a_local);
+                            a_local
+                        }
+                    };
+                    let finish = Finish {
+                        bias_row: epilogue.bias_row.filter(|_| last).map_or(std::ptr::null(), |bias| bias.as_ptr()),
+                        bias_column: std::ptr::null(),
+                        relu: epilogue.relu && last,
+                    };
+                    // 2. Panels of B, each packed into the first-level cache.
+                    for j in columns.clone().step_by(width) {
+                        let w = width.min(columns.end - j);
+                        pack_b(kernels, b, ks.clone(), j..j + w, b_local);
+                        // 3. Panels of A, from the second-level cache.
+                        for i in rows.clone().step_by(height) {
+                            let h = height.min(rows.end - i);
+                            let tile = Tile {
+                                k: ks.len(),
+                                a: a_packed[(i - rows.start) * ks.len()..].as_ptr(),
+                                b: b_local.as_ptr(),
+                                b_stride: width,
+                                c: shared.at(i * ldc + j),
+                                c_stride: ldc,
+                                width: w,
+                                accumulate: accumulate || !first,
+                                finish: finish.at(0, j),
+                            };
+                            // SAFETY: A and B are packed for `k` whole rows of a tile; `run` has checked that C holds
+                            // the tile and the bias all columns; blocks of C are disjoint.
+                            unsafe { kernels.tile(h, &tile) };
+                        }
+                    }
+                }
+            });
+        });
+    };
+    if row_blocks == 1 && column_blocks > 1 && isa != Isa::Portable {
+        // All blocks share A: pack it once.
+        scratch(m * k + SLACK, |ready: &mut [T]| {
+            let k_blocks = k.div_ceil(K_BLOCK).max(1);
+            for k_block in 0..k_blocks {
+                let ks = part(k, k_blocks, 1, k_block);
+                pack_a(kernels, a, 0..m, ks.clone(), height, &mut ready[m * ks.start..]);
+            }
+            parallel::tasks(column_blocks, threads, |j| block(0, j, Some(ready)));
+        });
+    } else {
+        parallel::tasks(row_blocks * column_blocks, threads, |i| block(i / column_blocks, i % column_blocks, None));
+    }
+}
+
+/// A block of C by crate `matrixmultiply`.
+///
+/// # Safety
+/// The three matrices must be in bounds.
+#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
+unsafe fn portable<T: Float>(
+    [m, k, n]: [usize; 3],
+    a: Mat<T>,
+    b: Mat<T>,
+    c: *mut T,
+    ldc: usize,
+    accumulate: bool,
+    epilogue: Epilogue<T>,
+    column: usize,
+) {
+    let beta = if accumulate { T::ONE } else { T::ZERO };
+    let (a_strides, b_strides) = ([a.row_stride, a.col_stride], [b.row_stride, b.col_stride]);
+    // SAFETY: the caller vouches for the matrices.
+    unsafe { T::matrixmultiply(m, k, n, a.data.as_ptr(), a_strides, b.data.as_ptr(), b_strides, beta, c, ldc) };
+    if epilogue.bias_row.is_some() || epilogue.relu {
+        for i in 0..m {
+            for j in 0..n {
+                // SAFETY: inside C.
+                let x = unsafe { &mut *c.add(i * ldc + j) };
+                *x = finish_one(*x, epilogue, column + j);
+            }
+        }
+    }
+}

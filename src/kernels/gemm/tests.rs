@@ -1,0 +1,135 @@
+use super::*;
+use crate::kernels::simd::{Isa, with_isa};
+
+/// Whole numbers of magnitude 8: products and sums are exact, so any order gives the same bits.
+fn numbers<T: Float>(len: usize, seed: usize) -> Vec<T> {
+    (0..len).map(|i| T::of((((i * 7919 + seed * 104_729) / 3) % 17) as f64 - 8.0)).collect()
+}
+
+/// A matrix in one of the layouts: row-contiguous, column-contiguous, both strided, broadcast over rows, over columns.
+fn strides(layout: usize, rows: usize, columns: usize) -> [usize; 2] {
+    [[columns, 1], [1, rows], [2 * columns + 3, 2], [0, 1], [1, 0]][layout]
+}
+
+fn check<T: Float>([m, k, n]: [usize; 3], layouts: [usize; 2], accumulate: bool, bias: bool, relu: bool) {
+    let (sa, sb) = (strides(layouts[0], m, k), strides(layouts[1], k, n));
+    let len = |s: [usize; 2], r: usize, c: usize| if r * c == 0 { 0 } else { (r - 1) * s[0] + (c - 1) * s[1] + 1 };
+    let (a, b) = (numbers::<T>(len(sa, m, k), 1), numbers::<T>(len(sb, k, n), 2));
+    let ldc = n + 3;
+    let start = numbers::<T>(m * ldc, 3);
+    let biases = numbers::<T>(n, 4);
+    let mut c = start.clone();
+    let epilogue = Epilogue { bias_row: bias.then_some(&biases[..]), relu };
+    let mat = |data, [row_stride, col_stride]: [usize; 2]| Mat { data, row_stride, col_stride };
+    gemm(m, k, n, mat(&a, sa), mat(&b, sb), &mut c, ldc, accumulate, epilogue);
+    for i in 0..m {
+        for j in 0..ldc {
+            let mut x = start[i * ldc + j];
+            if j < n {
+                if !accumulate {
+                    x = T::ZERO;
+                }
+                for p in 0..k {
+                    x += a[i * sa[0] + p * sa[1]] * b[p * sb[0] + j * sb[1]];
+                }
+                if bias {
+                    x += biases[j];
+                }
+                if relu {
+                    x = x.maximum(T::ZERO);
+                }
+            }
+            assert_eq!(c[i * ldc + j], x, "C[{i}, {j}] of {m} x {k} x {n}, layouts {layouts:?}");
+        }
+    }
+}
+
+#[test]
+fn product_is_exact_for_every_size_layout_and_isa() {
+    for isa in Isa::available() {
+        with_isa(isa, || {
+            for m in [0, 1, 2, 5, 13, 14, 15, 29, 64] {
+                for n in [0, 1, 3, 8, 16, 17, 31, 32, 33, 70] {
+                    for k in [0, 1, 3, 4, 9, 33] {
+                        let flags = m + n + k;
+                        check::<f32>(
+                            [m, k, n],
+                            [flags % 5, (flags / 2) % 5],
+                            flags % 2 == 0,
+                            flags % 3 == 0,
+                            flags % 7 < 3,
+                        );
+                        check::<f64>(
+                            [m, k, n],
+                            [(flags / 3) % 5, flags % 5],
+                            flags % 3 == 0,
+                            flags % 2 == 0,
+                            flags % 5 < 2,
+                        );
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn large_product_is_exact_in_every_blocking() {
+    for isa in Isa::available() {
+        with_isa(isa, || {
+            for layout in [[0, 0], [0, 1], [1, 0]] {
+                check::<f32>([300, 520, 600], layout, false, true, true);
+                check::<f32>([64, 2100, 30], layout, true, true, false);
+                check::<f64>([20, 300, 700], layout, true, false, false);
+                check::<f32>([1, 700, 900], layout, false, true, false);
+                check::<f32>([900, 700, 1], layout, true, true, true);
+            }
+        });
+    }
+}
+
+#[test]
+fn batched_product_equals_single_products() {
+    let (m, k, n, batch) = (5, 7, 33, 50);
+    let (a, b) = (numbers::<f32>(m * k * batch, 1), numbers::<f32>(k * n, 2));
+    let a_offsets: Vec<usize> = (0..batch).map(|i| i * m * k).collect();
+    let mut c = vec![0.0; batch * m * n];
+    let (a_view, b_view) =
+        (Mat { data: &a, row_stride: k, col_stride: 1 }, Mat { data: &b, row_stride: n, col_stride: 1 });
+    gemm_batched(m, k, n, a_view, &a_offsets, b_view, &vec![0; batch], &mut c);
+    let mut whole = vec![0.0; batch * m * n];
+    gemm(batch * m, k, n, a_view, b_view, &mut whole, n, false, Epilogue::default());
+    assert_eq!(c, whole);
+}
+
+#[test]
+fn bits_do_not_depend_on_the_number_of_threads() {
+    for [m, k, n] in [[200, 700, 300], [64, 9000, 96]] {
+        let wave = |len: usize| (0..len).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
+        let (a, b) = (wave(m * k), wave(k * n));
+        let product = |threads: usize| {
+            let mut c = vec![0.0; m * n];
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let (a, b) = (
+                Mat { data: &a[..], row_stride: k, col_stride: 1 },
+                Mat { data: &b[..], row_stride: n, col_stride: 1 },
+            );
+            pool.install(|| gemm(m, k, n, a, b, &mut c, n, false, Epilogue::default()));
+            c
+        };
+        assert_eq!(product(1), product(3));
+    }
+}
+
+#[test]
+fn nan_passes_through_relu() {
+    for isa in Isa::available() {
+        with_isa(isa, || {
+            let (a, b) = ([f32::NAN], [1.0; 20]);
+            let mut c = [0.0; 20];
+            let view = |data| Mat { data, row_stride: 20, col_stride: 1 };
+            gemm(1, 1, 20, view(&a), view(&b), &mut c, 20, false, Epilogue { bias_row: None, relu: true });
+            assert!(c.iter().all(|x| x.is_nan()));
+        });
+    }
+}

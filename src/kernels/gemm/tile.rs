@@ -1,0 +1,324 @@
+//! The micro-kernels: one register tile of C, in every height and width, for every instruction set.
+
+use super::vector::{Baseline, Vector};
+use crate::kernels::simd::Isa;
+
+/// What happens to a tile of C after its last product. Null pointers mean none.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<T> {
+    /// One number per column of the tile.
+    pub bias_row: *const T,
+    /// One number per row of the tile.
+    pub bias_column: *const T,
+    pub relu: bool,
+}
+
+impl<T> Finish<T> {
+    pub const NONE: Self = Finish { bias_row: std::ptr::null(), bias_column: std::ptr::null(), relu: false };
+
+    /// The finish of the tile that starts `row` rows and `column` columns further on.
+    pub fn at(&self, row: usize, column: usize) -> Self {
+        let shifted = |p: *const T, by| if p.is_null() { p } else { p.wrapping_add(by) };
+        Finish {
+            bias_row: shifted(self.bias_row, column),
+            bias_column: shifted(self.bias_column, row),
+            relu: self.relu,
+        }
+    }
+}
+
+/// `C[M, width] = A[M, k] . B[k, width] (+ C)`.
+pub(crate) struct Tile<T> {
+    pub k: usize,
+    /// Packed: element (i, p) at `a[p * M + i]`.
+    pub a: *const T,
+    /// Element (p, j) at `b[p * b_stride + j]`; whole registers are read, also beyond `width`.
+    pub b: *const T,
+    pub b_stride: usize,
+    pub c: *mut T,
+    pub c_stride: usize,
+    pub width: usize,
+    pub accumulate: bool,
+    pub finish: Finish<T>,
+}
+
+/// `C[M, width] += A[M, p] . B[p, width]` over the pixels p of some images, A read where it lies.
+pub(crate) struct Taps<T> {
+    /// Row i of A starts at `a + offsets[i]`; its element for pixel (image, y, x) lies
+    /// `image * a_image + y * a_row + x * a_step` further.
+    pub a: *const T,
+    pub offsets: *const usize,
+    pub images: usize,
+    pub size: [usize; 2],
+    pub a_image: usize,
+    pub a_row: usize,
+    pub a_step: usize,
+    /// Pixel p's numbers at `b[p * b_stride ..]`.
+    pub b: *const T,
+    pub b_stride: usize,
+    pub c: *mut T,
+    pub c_stride: usize,
+    pub width: usize,
+    pub accumulate: bool,
+}
+
+pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
+pub(crate) type TapsFn<T> = unsafe fn(&Taps<T>);
+
+/// The micro-kernels of one instruction set.
+pub(crate) struct Kernels<T: 'static> {
+    /// Numbers in a register; a tile is one or two registers wide.
+    pub lanes: usize,
+    /// `tile[M - 1][registers - 1]`.
+    tile: &'static [[TileFn<T>; 2]],
+    taps: &'static [[TapsFn<T>; 2]],
+    /// Copies `count` rows of `width` numbers: row p from `from + offsets[p]` to `to + p * stride`.
+    rows: unsafe fn(&Rows<T>),
+}
+
+/// `count` rows of at most one tile's width: row p is copied from `from + offsets[p]` to `to + p * stride`.
+pub(crate) struct Rows<T> {
+    pub from: *const T,
+    pub offsets: *const usize,
+    pub count: usize,
+    pub to: *mut T,
+    pub stride: usize,
+    pub width: usize,
+}
+
+impl<T> Kernels<T> {
+    /// The tallest tile.
+    pub fn height(&self) -> usize {
+        self.tile.len()
+    }
+
+    /// The widest tile.
+    pub fn width(&self) -> usize {
+        2 * self.lanes
+    }
+
+    /// # Safety
+    /// The pointers of `t` must be valid for a tile of `height` rows, which is at most [`Kernels::height`]; `t.width` is
+    /// from 1 to [`Kernels::width`]; C must not be touched by others meanwhile.
+    #[inline]
+    pub unsafe fn tile(&self, height: usize, t: &Tile<T>) {
+        // SAFETY: the table holds what this machine can run; the caller vouches for the pointers.
+        unsafe { self.tile[height - 1][usize::from(t.width > self.lanes)](t) }
+    }
+
+    /// # Safety
+    /// As for [`Kernels::tile`].
+    #[inline]
+    pub unsafe fn taps(&self, height: usize, t: &Taps<T>) {
+        // SAFETY: as above.
+        unsafe { self.taps[height - 1][usize::from(t.width > self.lanes)](t) }
+    }
+
+    /// Copies rows in whole registers: up to [`Kernels::width`] numbers beyond each row may be read, and beyond the last
+    /// one written; rows are written in order, so that the next one repairs what the one before has overrun.
+    ///
+    /// # Safety
+    /// The pointers must be valid for that.
+    #[inline]
+    pub unsafe fn rows(&self, r: &Rows<T>) {
+        // SAFETY: as above.
+        unsafe { (self.rows)(r) }
+    }
+}
+
+// SAFETY (of the functions here): the caller of `Kernels::tile` vouches for the pointers, and each instance is only
+// reached through the table of an instruction set that was detected.
+#[inline(always)]
+unsafe fn tile<V: Vector, const M: usize, const N: usize>(t: &Tile<V::T>, zero: V::T) {
+    // SAFETY: above.
+    unsafe {
+        let mut acc = [[V::splat(zero); N]; M];
+        let (mut a, mut b) = (t.a, t.b);
+        for _ in 0..t.k {
+            let mut row = [V::splat(zero); N];
+            for j in 0..N {
+                row[j] = V::load(b.add(j * V::LANES));
+            }
+            for i in 0..M {
+                let x = V::splat(*a.add(i));
+                for j in 0..N {
+                    acc[i][j] = acc[i][j].fma(x, row[j]);
+                }
+            }
+            a = a.add(M);
+            b = b.add(t.b_stride);
+        }
+        store::<V, M, N>(acc, t.c, t.c_stride, t.width, t.accumulate, &t.finish, zero);
+    }
+}
+
+#[inline(always)]
+unsafe fn taps<V: Vector, const M: usize, const N: usize>(t: &Taps<V::T>, zero: V::T) {
+    // SAFETY: above.
+    unsafe {
+        let mut acc = [[V::splat(zero); N]; M];
+        let mut b = t.b;
+        let start: [*const V::T; M] = std::array::from_fn(|i| t.a.add(*t.offsets.add(i)));
+        for image in 0..t.images {
+            for y in 0..t.size[0] {
+                let mut at = image * t.a_image + y * t.a_row;
+                for _ in 0..t.size[1] {
+                    let mut row = [V::splat(zero); N];
+                    for j in 0..N {
+                        row[j] = V::load(b.add(j * V::LANES));
+                    }
+                    for i in 0..M {
+                        let x = V::splat(*start[i].add(at));
+                        for j in 0..N {
+                            acc[i][j] = acc[i][j].fma(x, row[j]);
+                        }
+                    }
+                    at += t.a_step;
+                    b = b.add(t.b_stride);
+                }
+            }
+        }
+        store::<V, M, N>(acc, t.c, t.c_stride, t.width, t.accumulate, &Finish::NONE, zero);
+    }
+}
+
+#[inline(always)]
+unsafe fn store<V: Vector, const M: usize, const N: usize>(
+    acc: [[V; N]; M],
+    c: *mut V::T,
+    c_stride: usize,
+    width: usize,
+    accumulate: bool,
+    finish: &Finish<V::T>,
+    zero: V::T,
+) {
+    // All registers are full but the last one, which may hold fewer columns.
+    let last = width - (N - 1) * V::LANES;
+    // SAFETY: above.
+    unsafe {
+        let load = |p: *const V::T, j: usize| {
+            if j + 1 < N || last == V::LANES {
+                V::load(p.add(j * V::LANES))
+            } else {
+                V::load_first(p.add(j * V::LANES), last)
+            }
+        };
+        let mut bias = [V::splat(zero); N];
+        if !finish.bias_row.is_null() {
+            for j in 0..N {
+                bias[j] = load(finish.bias_row, j);
+            }
+        }
+        for i in 0..M {
+            let row = c.add(i * c_stride);
+            let mut value = acc[i];
+            for j in 0..N {
+                if accumulate {
+                    value[j] = value[j].add(load(row, j));
+                }
+                if !finish.bias_row.is_null() {
+                    value[j] = value[j].add(bias[j]);
+                }
+                if !finish.bias_column.is_null() {
+                    value[j] = value[j].add(V::splat(*finish.bias_column.add(i)));
+                }
+                if finish.relu {
+                    value[j] = value[j].relu();
+                }
+                if j + 1 < N || last == V::LANES {
+                    value[j].store(row.add(j * V::LANES));
+                } else {
+                    value[j].store_first(row.add(j * V::LANES), last);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn rows<V: Vector>(r: &Rows<V::T>) {
+    // SAFETY: above.
+    unsafe {
+        if r.width <= V::LANES {
+            for p in 0..r.count {
+                V::load(r.from.add(*r.offsets.add(p))).store(r.to.add(p * r.stride));
+            }
+        } else {
+            for p in 0..r.count {
+                let (from, to) = (r.from.add(*r.offsets.add(p)), r.to.add(p * r.stride));
+                let (low, high) = (V::load(from), V::load(from.add(V::LANES)));
+                low.store(to);
+                high.store(to.add(V::LANES));
+            }
+        }
+    }
+}
+
+macro_rules! kernels {
+    ($name:ident, $t:ty, $v:ty, [$($m:literal)*], $(#[$feature:meta])?) => {
+        mod $name {
+            use super::*;
+            $(#[$feature])?
+            unsafe fn tile<const M: usize, const N: usize>(t: &Tile<$t>) {
+                // SAFETY: handed on.
+                unsafe { super::tile::<$v, M, N>(t, 0.0) }
+            }
+            $(#[$feature])?
+            unsafe fn taps<const M: usize, const N: usize>(t: &Taps<$t>) {
+                // SAFETY: handed on.
+                unsafe { super::taps::<$v, M, N>(t, 0.0) }
+            }
+            $(#[$feature])?
+            unsafe fn rows(r: &Rows<$t>) {
+                // SAFETY: handed on.
+                unsafe { super::rows::<$v>(r) }
+            }
+            pub static KERNELS: Kernels<$t> = Kernels {
+                lanes: <$v as Vector>::LANES,
+                tile: &[$([tile::<$m, 1>, tile::<$m, 2>]),*],
+                taps: &[$([taps::<$m, 1>, taps::<$m, 2>]),*],
+                rows,
+            };
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+#[cfg(target_arch = "x86_64")]
+kernels!(avx512_f32, f32, __m512, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+kernels!(avx512_f64, f64, __m512d, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+kernels!(avx2_f32, f32, __m256, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
+#[cfg(target_arch = "x86_64")]
+kernels!(avx2_f64, f64, __m256d, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
+#[cfg(not(target_arch = "aarch64"))]
+kernels!(baseline_f32, f32, Baseline<f32, 4>, [1 2 3 4],);
+#[cfg(not(target_arch = "aarch64"))]
+kernels!(baseline_f64, f64, Baseline<f64, 2>, [1 2 3 4],);
+// 32 registers: 16 to 24 of them for the tile.
+#[cfg(target_arch = "aarch64")]
+kernels!(baseline_f32, f32, Baseline<f32, 4>, [1 2 3 4 5 6 7 8 9 10],);
+#[cfg(target_arch = "aarch64")]
+kernels!(baseline_f64, f64, Baseline<f64, 2>, [1 2 3 4 5 6 7 8 9 10],);
+
+pub(super) fn f32_kernels(isa: Isa) -> &'static Kernels<f32> {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => &avx512_f32::KERNELS,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &avx2_f32::KERNELS,
+        _ => &baseline_f32::KERNELS,
+    }
+}
+
+pub(super) fn f64_kernels(isa: Isa) -> &'static Kernels<f64> {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => &avx512_f64::KERNELS,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &avx2_f64::KERNELS,
+        _ => &baseline_f64::KERNELS,
+    }
+}

@@ -1,0 +1,215 @@
+//! Reductions of contiguous arrays, seen as `[outer, n, inner]`: the middle dimension goes.
+//!
+//! Every sum is cut at fixed places, and each piece is summed in a fixed number of lanes, so the bits depend on the sizes
+//! alone; the pieces also keep the rounding error of a long sum small.
+
+use super::parallel::{GRAIN, tasks};
+use super::simd::{Isa, isa, simd};
+use crate::element::{Element, Number};
+
+/// Sums that run side by side over one row.
+const LANES: usize = 32;
+/// Elements of a row that are folded at a time.
+const PIECE: usize = 1 << 13;
+/// Rows that are folded at a time where the rows lie side by side.
+const ROWS: usize = 128;
+/// Columns that are folded at a time: one row of results stays in the first-level cache.
+const COLUMNS: usize = 1 << 12;
+
+simd! {
+    /// One piece of a row.
+    fn fold_piece[T: Copy, F: Fn(T, T) -> T](x: &[T], start: T, f: F) -> T {
+        let mut lanes = [start; LANES];
+        let chunks = x.chunks_exact(LANES);
+        let rest = chunks.remainder();
+        for chunk in chunks {
+            for l in 0..LANES {
+                lanes[l] = f(lanes[l], chunk[l]);
+            }
+        }
+        for (lane, &x) in lanes.iter_mut().zip(rest) {
+            *lane = f(*lane, x);
+        }
+        let mut width = LANES / 2;
+        while width > 0 {
+            for l in 0..width {
+                lanes[l] = f(lanes[l], lanes[l + width]);
+            }
+            width /= 2;
+        }
+        lanes[0]
+    }
+
+    /// Rows of `stride` elements, of which `y.len()` are folded into `y`.
+    fn fold_rows[T: Copy, F: Fn(T, T) -> T](x: &[T], rows: usize, stride: usize, y: &mut [T], f: F) {
+        let columns = y.len();
+        for row in 0..rows {
+            let x = &x[row * stride..][..columns];
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = f(*y, x);
+            }
+        }
+    }
+}
+
+fn fold_row<T: Element>(isa: Isa, x: &[T], start: T, f: impl Fn(T, T) -> T + Copy) -> T {
+    if x.len() <= PIECE {
+        return fold_piece(isa, x, start, f);
+    }
+    let pieces: Vec<T> = x.chunks(PIECE).map(|piece| fold_piece(isa, piece, start, f)).collect();
+    fold_row(isa, &pieces, start, f)
+}
+
+/// `y[o, i] = f(.. f(f(start, x[o, 0, i]), x[o, 1, i]) ..)` for an associative `f` with the neutral element `start`, in an
+/// order that depends on the sizes alone. `x` is `[outer, n, inner]`, `y` `[outer, inner]`.
+///
+/// # Panics
+/// When the slices do not have these sizes.
+pub fn reduce<T: Number>(
+    [outer, n, inner]: [usize; 3],
+    x: &[T],
+    y: &mut [T],
+    start: T,
+    f: impl Fn(T, T) -> T + Copy + Send + Sync,
+) {
+    assert_eq!(x.len(), outer * n * inner, "reduce: x [{outer}, {n}, {inner}]");
+    assert_eq!(y.len(), outer * inner, "reduce: y [{outer}, {inner}]");
+    if y.is_empty() {
+        return;
+    }
+    if n == 0 {
+        return y.fill(start);
+    }
+    let isa = isa();
+    if inner == 1 {
+        if outer == 1 && n > GRAIN {
+            let mut pieces = vec![start; n.div_ceil(PIECE)];
+            super::parallel::chunks_mut(&mut pieces, 4, |at, pieces| {
+                let x = &x[at * PIECE..];
+                pieces.iter_mut().zip(x.chunks(PIECE)).for_each(|(y, x)| *y = fold_piece(isa, x, start, f));
+            });
+            y[0] = fold_row(isa, &pieces, start, f);
+            return;
+        }
+        let rows = (GRAIN / n).max(1);
+        super::parallel::chunks_mut(y, rows, |at, y| {
+            y.iter_mut().zip(x[at * n..].chunks(n)).for_each(|(y, x)| *y = fold_row(isa, x, start, f));
+        });
+        return;
+    }
+    if n <= ROWS {
+        let whole = (GRAIN / (n * inner)).max(1);
+        return super::parallel::chunks_mut(y, whole * inner, |at, y| {
+            for (y, x) in y.chunks_mut(inner).zip(x[at * n..].chunks(n * inner)) {
+                y.fill(start);
+                fold_block(isa, x, n, inner, y, f);
+            }
+        });
+    }
+    // Blocks of rows first, each to one row; then those.
+    let blocks = n.div_ceil(ROWS);
+    let mut parts = vec![start; outer * blocks * inner];
+    let shared = super::gemm::Shared::new(&mut parts);
+    tasks(outer * blocks, outer * n * inner > GRAIN, |i| {
+        let (o, block) = (i / blocks, i % blocks);
+        let rows = ROWS.min(n - block * ROWS);
+        // SAFETY: each task has a row of the parts for itself.
+        let part = unsafe { std::slice::from_raw_parts_mut(shared.at(i * inner), inner) };
+        fold_block(isa, &x[(o * n + block * ROWS) * inner..][..rows * inner], rows, inner, part, f);
+    });
+    reduce([outer, blocks, inner], &parts, y, start, f);
+}
+
+/// Folds `rows` rows of `inner` elements into `y`.
+fn fold_block<T: Element>(isa: Isa, x: &[T], rows: usize, inner: usize, y: &mut [T], f: impl Fn(T, T) -> T + Copy) {
+    for (i, y) in y.chunks_mut(COLUMNS).enumerate() {
+        fold_rows(isa, &x[i * COLUMNS..], rows, inner, y, f);
+    }
+}
+
+/// `y[o, i]`: the first index along the middle dimension of `x [outer, n, inner]` that no other one is `better` than.
+/// `better(a, b)` tells whether `a` beats the best so far, `b`.
+///
+/// # Panics
+/// When the slices do not have these sizes, or `n` is 0 where there is something to find.
+pub fn arg_reduce<T: Element>(
+    [outer, n, inner]: [usize; 3],
+    x: &[T],
+    y: &mut [i64],
+    better: impl Fn(T, T) -> bool + Copy + Send + Sync,
+) {
+    assert_eq!(x.len(), outer * n * inner, "arg_reduce: x [{outer}, {n}, {inner}]");
+    assert_eq!(y.len(), outer * inner, "arg_reduce: y [{outer}, {inner}]");
+    if y.is_empty() {
+        return;
+    }
+    assert!(n > 0, "arg_reduce: nothing to choose from");
+    let whole = (GRAIN / (n * inner)).max(1);
+    super::parallel::chunks_mut(y, whole * inner, |at, y| {
+        for (y, x) in y.chunks_mut(inner).zip(x[at * n..].chunks(n * inner)) {
+            for (i, y) in y.iter_mut().enumerate() {
+                let mut best = 0;
+                for j in 1..n {
+                    if better(x[j * inner + i], x[best * inner + i]) {
+                        best = j;
+                    }
+                }
+                *y = best as i64;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{bits, noise, on_every_machine};
+
+    #[test]
+    fn sums_agree_with_f64_and_do_not_depend_on_threads() {
+        for [outer, n, inner] in [
+            [1, 1, 1],
+            [3, 5, 1],
+            [1, 100_003, 1],
+            [2, 9000, 1],
+            [4, 7, 33],
+            [1, 129, 5000],
+            [3, 300, 17],
+            [70, 64, 64],
+        ] {
+            let x: Vec<f32> = noise(outer * n * inner, 3).into_iter().map(|x| x as f32).collect();
+            let results = on_every_machine(
+                || {
+                    let mut y = vec![0.0; outer * inner];
+                    reduce([outer, n, inner], &x, &mut y, 0.0, |a: f32, b| a + b);
+                    y
+                },
+                |y| bits(y),
+            );
+            for y in &results {
+                assert_eq!(bits(y), bits(&results[0]), "instruction sets differ");
+                for (at, &y) in y.iter().enumerate() {
+                    let column = |j: usize| f64::from(x[(at / inner * n + j) * inner + at % inner]);
+                    let exact: f64 = (0..n).map(column).sum();
+                    let size: f64 = (0..n).map(|j| column(j).abs()).sum();
+                    assert!((f64::from(y) - exact).abs() <= 1e-5 * size, "{outer} {n} {inner} at {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_sums_to_the_neutral_element() {
+        let mut y = [7.0; 6];
+        reduce([2, 0, 3], &[], &mut y, 1.5, |a: f64, b| a * b);
+        assert_eq!(y, [1.5; 6]);
+        reduce([0, 4, 3], &[], &mut [], 0.0, |a: f64, b| a + b);
+    }
+
+    #[test]
+    fn the_first_of_equals_is_chosen() {
+        let mut y = [0; 2];
+        arg_reduce([1, 3, 2], &[1, 5, 4, 5, 4, 2], &mut y, |a: i64, b| a > b);
+        assert_eq!(y, [1, 0]);
+    }
+}
