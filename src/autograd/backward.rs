@@ -1,0 +1,141 @@
+//! The walk back along the tape.
+
+use super::any::Any;
+use super::mode::{is_detecting_anomaly, set_recording};
+use super::tape::Entry;
+use super::{Gradients, gradients::IdMap};
+use crate::element::Float;
+use crate::shape::{ensure, fail};
+use crate::tensor::Tensor;
+use std::collections::BinaryHeap;
+use std::collections::hash_map;
+
+/// From the root's entry and gradient to the gradients of all leaves that it was computed from.
+///
+/// Entries are visited in falling order of their number. An entry's number is larger than those of its inputs, so each is
+/// visited once, after everything that was computed from it, and its handles are given up right after: what the rule saved
+/// is freed as the walk goes on.
+fn walk(root: Entry, seed: Any, anomaly: bool) -> Gradients {
+    let mut waiting: IdMap<(Entry, Any)> = IdMap::default();
+    let mut order = BinaryHeap::new();
+    let mut leaves = IdMap::default();
+    order.push(root.id());
+    waiting.insert(root.id(), (root, seed));
+    while let Some(id) = order.pop() {
+        let (entry, grad) = waiting.remove(&id).expect("every number in the heap waits in the map");
+        if entry.rule().is_leaf() {
+            leaves.insert(id, grad.packed());
+            continue;
+        }
+        let inputs = entry.rule().inputs();
+        entry.rule().pull(grad, &entry, &mut |i, grad| {
+            let input = inputs[i].as_ref().expect("gradients are only given to tracked inputs");
+            if anomaly {
+                check_finite(&grad, &entry, i);
+            }
+            match waiting.entry(input.id()) {
+                hash_map::Entry::Occupied(mut there) => {
+                    let sum = &mut there.get_mut().1;
+                    let before = std::mem::replace(sum, Any::F32(Tensor::build([0], |_| ())));
+                    *sum = before.plus(grad);
+                }
+                hash_map::Entry::Vacant(place) => {
+                    place.insert((input.clone(), grad));
+                    order.push(input.id());
+                }
+            }
+        });
+    }
+    Gradients::from_leaves(leaves)
+}
+
+fn check_finite(grad: &Any, entry: &Entry, input: usize) {
+    let bad = grad.not_finite();
+    if bad > 0 {
+        panic!(
+            "backward: the gradient of input {input} of {} has {bad} elements that are NaN or infinite (shape {:?})",
+            entry.describe(),
+            grad.shape()
+        );
+    }
+}
+
+impl<T: Float> Tensor<T> {
+    #[track_caller]
+    fn root(&self, call: &str) -> Entry {
+        match &self.entry {
+            Some(entry) => entry.clone(),
+            None => fail(format!(
+                "{call}: this tensor was not recorded; compute it inside `record(|| ...)` from a parameter or a \
+                 `.tracked()` tensor"
+            )),
+        }
+    }
+
+    #[track_caller]
+    fn seed(&self, call: &str) -> Tensor<T> {
+        ensure(self.numel() == 1, || {
+            format!("{call}: {:?}: expected a loss with one element; reduce it with .sum() or .mean()", self.shape())
+        });
+        Tensor::full(self.dims(), T::ONE)
+    }
+
+    /// The gradients of this one-element tensor with respect to every leaf that it was computed from.
+    ///
+    /// Takes the loss by value: the tape is freed on the way, except for what other handles still hold.
+    ///
+    /// # Panics
+    /// When there is more than one element, or the tensor was not recorded.
+    #[track_caller]
+    pub fn backward(self) -> Gradients {
+        let seed = self.seed("backward");
+        self.backward_with(&seed)
+    }
+
+    /// The gradients of `sum(self * cotangent)`: the product of the cotangent with the Jacobian.
+    ///
+    /// # Panics
+    /// When the shapes differ, or the tensor was not recorded.
+    #[track_caller]
+    pub fn backward_with(self, cotangent: &Tensor<T>) -> Gradients {
+        ensure(self.shape() == cotangent.shape(), || {
+            format!("backward_with: {:?}: the cotangent has shape {:?}", self.shape(), cotangent.shape())
+        });
+        let root = self.root("backward");
+        drop(self);
+        set_recording(false, || walk(root, Any::of(cotangent.detached()), is_detecting_anomaly()))
+    }
+
+    /// [`Tensor::backward`], itself recorded: the gradients can be part of another loss (PyTorch's `create_graph=True`).
+    ///
+    /// ```
+    /// use wengert::{Tensor, record};
+    /// let x = Tensor::scalar(3.0_f32).tracked();
+    /// let grads = record(|| {
+    ///     let y = &x * &x * &x;
+    ///     let slope = y.backward_graph().of(&x); // 3 x^2
+    ///     slope.backward() // 6 x
+    /// });
+    /// assert_eq!(grads.of(&x).item(), 18.0);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Tensor::backward`], and, by name, at an operation that has no second-order rule.
+    #[track_caller]
+    pub fn backward_graph(&self) -> Gradients {
+        self.backward_graph_with(&self.seed("backward_graph"))
+    }
+
+    /// [`Tensor::backward_with`], itself recorded.
+    ///
+    /// # Panics
+    /// As [`Tensor::backward_with`], and, by name, at an operation that has no second-order rule.
+    #[track_caller]
+    pub fn backward_graph_with(&self, cotangent: &Tensor<T>) -> Gradients {
+        ensure(self.shape() == cotangent.shape(), || {
+            format!("backward_graph_with: {:?}: the cotangent has shape {:?}", self.shape(), cotangent.shape())
+        });
+        let root = self.root("backward_graph");
+        set_recording(true, || walk(root, Any::of(cotangent.clone()), is_detecting_anomaly()))
+    }
+}

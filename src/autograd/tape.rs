@@ -1,0 +1,297 @@
+//! Tape entries.
+
+use super::any::Any;
+use super::is_recording;
+use crate::element::Float;
+use crate::shape::Label;
+use crate::tensor::Tensor;
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// A handle on one entry of the tape: on a leaf, or on the operation that made a tensor.
+pub(crate) struct Entry(ManuallyDrop<Arc<Node<dyn Rule>>>);
+
+struct Node<R: ?Sized> {
+    id: u64,
+    op: &'static str,
+    place: &'static Location<'static>,
+    layer: Option<Label>,
+    rule: R,
+}
+
+/// How an entry turns the gradient of its output into those of its inputs.
+pub(crate) trait Rule: Send + Sync {
+    /// The entries of the inputs; `None` for one that is not tracked.
+    fn inputs(&self) -> &[Option<Entry>];
+    /// Calls `give(i, gradient)` for every tracked input that has one.
+    fn pull(&self, grad: Any, this: &Entry, give: &mut dyn FnMut(usize, Any));
+    fn is_leaf(&self) -> bool {
+        false
+    }
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// How many tape entries exist in the process, leaves (parameters and tracked tensors) included. For leak tests.
+pub fn live_entries() -> usize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+impl<R: ?Sized> Drop for Node<R> {
+    fn drop(&mut self) {
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Entry {
+    #[track_caller]
+    #[inline]
+    fn new(op: &'static str, rule: impl Rule + 'static) -> Entry {
+        LIVE.fetch_add(1, Ordering::Relaxed);
+        Entry(ManuallyDrop::new(Arc::new(Node {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            op,
+            place: Location::caller(),
+            layer: crate::shape::current_layer(),
+            rule,
+        })))
+    }
+
+    /// An entry without inputs, at which gradients are collected.
+    #[track_caller]
+    pub fn leaf() -> Entry {
+        Entry::new("leaf", Leaf)
+    }
+
+    #[inline]
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    pub fn op(&self) -> &'static str {
+        self.0.op
+    }
+
+    pub fn rule(&self) -> &dyn Rule {
+        &self.0.rule
+    }
+
+    /// `matmul at src/main.rs:12:5 in fc1`.
+    pub fn describe(&self) -> String {
+        let layer = self.0.layer.as_ref().map_or(String::new(), |layer| format!(" in {layer}"));
+        format!("{} at {}{layer}", self.0.op, self.0.place)
+    }
+}
+
+impl Clone for Entry {
+    #[inline]
+    fn clone(&self) -> Entry {
+        Entry(self.0.clone())
+    }
+}
+
+thread_local! {
+    /// Entries that lost their last handle while another one is being freed.
+    static FREEING: RefCell<Option<Vec<Arc<Node<dyn Rule>>>>> = const { RefCell::new(None) };
+}
+
+impl Drop for Entry {
+    /// Frees long chains by a loop: an entry whose last handle goes while another entry is being freed is put on a list,
+    /// so the depth of the stack does not grow with the length of the tape.
+    #[allow(unsafe_code, reason = "moves the handle out of a value that is being dropped")]
+    fn drop(&mut self) {
+        // SAFETY: `drop` runs once, and the field is not used after it.
+        let arc = unsafe { ManuallyDrop::take(&mut self.0) };
+        if Arc::strong_count(&arc) > 1 {
+            return;
+        }
+        let mut arc = Some(arc);
+        let outermost = FREEING.try_with(|freeing| {
+            let mut freeing = freeing.borrow_mut();
+            match &mut *freeing {
+                Some(list) => {
+                    list.extend(arc.take());
+                    false
+                }
+                None => {
+                    *freeing = Some(Vec::new());
+                    true
+                }
+            }
+        });
+        drop(arc);
+        if outermost == Ok(true) {
+            while let Some(next) = FREEING.with_borrow_mut(|list| list.as_mut().and_then(Vec::pop)) {
+                drop(next);
+            }
+            FREEING.set(None);
+        }
+    }
+}
+
+struct Leaf;
+
+impl Rule for Leaf {
+    fn inputs(&self) -> &[Option<Entry>] {
+        &[]
+    }
+    fn pull(&self, _grad: Any, _this: &Entry, _give: &mut dyn FnMut(usize, Any)) {
+        unreachable!("the walk ends at leaves")
+    }
+    fn is_leaf(&self) -> bool {
+        true
+    }
+}
+
+/// What a rule is given: the gradient of the output, and which inputs want theirs.
+pub(crate) struct Pull<'a, T: Float> {
+    /// The gradient of the output.
+    pub grad: Tensor<T>,
+    inputs: &'a [Option<Entry>],
+    this: &'a Entry,
+}
+
+impl<T: Float> Pull<'_, T> {
+    /// Whether input `i` is tracked.
+    pub fn needs(&self, i: usize) -> bool {
+        self.inputs[i].is_some()
+    }
+
+    /// `gradient(grad)` when input `i` is tracked.
+    pub fn when<S: Float>(&self, i: usize, gradient: impl FnOnce(&Tensor<T>) -> Tensor<S>) -> Option<Tensor<S>> {
+        self.needs(i).then(|| gradient(&self.grad))
+    }
+
+    /// A saved output with its entry put back. (Kept with it, output and entry would hold each other for ever.)
+    pub fn attach(&self, output: &Tensor<T>) -> Tensor<T> {
+        Tensor { entry: Some(self.this.clone()), ..output.detached() }
+    }
+
+    /// Refuses, by name, to differentiate this gradient again.
+    #[track_caller]
+    pub fn first_order_only(&self) {
+        if is_recording() {
+            panic!(
+                "backward_graph: {} has no second-order rule; compute it from operations that have one",
+                self.this.describe()
+            );
+        }
+    }
+}
+
+struct Op<T, I, F> {
+    inputs: I,
+    rule: F,
+    output: PhantomData<fn(T)>,
+}
+
+impl<T, S, I, G, F> Rule for Op<T, I, F>
+where
+    T: Float,
+    S: Float,
+    I: AsRef<[Option<Entry>]> + Send + Sync,
+    G: IntoIterator<Item = Option<Tensor<S>>>,
+    F: Fn(Pull<T>) -> G + Send + Sync,
+{
+    fn inputs(&self) -> &[Option<Entry>] {
+        self.inputs.as_ref()
+    }
+
+    fn pull(&self, grad: Any, this: &Entry, give: &mut dyn FnMut(usize, Any)) {
+        let grad = grad.get().expect("the gradient has the output's element type");
+        let inputs = self.inputs.as_ref();
+        for (i, grad) in (self.rule)(Pull { grad, inputs, this }).into_iter().enumerate() {
+            if let Some(grad) = grad
+                && inputs[i].is_some()
+            {
+                give(i, Any::of(grad));
+            }
+        }
+    }
+}
+
+/// Whether a result computed from these now would be recorded.
+#[inline]
+pub(crate) fn is_tracked<T: Float>(inputs: &[&Tensor<T>]) -> bool {
+    is_recording() && inputs.iter().any(|x| x.entry.is_some())
+}
+
+/// Puts an operation on the tape, if recording is on and an input is tracked. `rule` is only called then; it returns the
+/// closure that is kept, which holds what the gradients need and gives one for each input.
+#[inline]
+#[track_caller]
+pub(crate) fn record_op<T: Float, const N: usize, F>(
+    op: &'static str,
+    output: Tensor<T>,
+    inputs: [&Tensor<T>; N],
+    rule: impl FnOnce() -> F,
+) -> Tensor<T>
+where
+    F: Fn(Pull<T>) -> [Option<Tensor<T>>; N] + Send + Sync + 'static,
+{
+    if !is_tracked(&inputs) {
+        return output;
+    }
+    let inputs = inputs.map(|x| x.entry.clone());
+    Tensor { entry: Some(Entry::new(op, Op { inputs, rule: rule(), output: PhantomData })), ..output }
+}
+
+/// [`record_op`] for a number of inputs that is known only at run time.
+#[track_caller]
+pub(crate) fn record_many<T: Float, F>(
+    op: &'static str,
+    output: Tensor<T>,
+    inputs: &[&Tensor<T>],
+    rule: impl FnOnce() -> F,
+) -> Tensor<T>
+where
+    F: Fn(Pull<T>) -> Vec<Option<Tensor<T>>> + Send + Sync + 'static,
+{
+    if !is_tracked(inputs) {
+        return output;
+    }
+    let inputs: Vec<_> = inputs.iter().map(|x| x.entry.clone()).collect();
+    Tensor { entry: Some(Entry::new(op, Op { inputs, rule: rule(), output: PhantomData })), ..output }
+}
+
+/// [`record_op`] for one input of another float type.
+#[track_caller]
+pub(crate) fn record_as<S: Float, T: Float, F>(
+    op: &'static str,
+    output: Tensor<T>,
+    input: &Tensor<S>,
+    rule: impl FnOnce() -> F,
+) -> Tensor<T>
+where
+    F: Fn(Pull<T>) -> [Option<Tensor<S>>; 1] + Send + Sync + 'static,
+{
+    if !is_tracked(&[input]) {
+        return output;
+    }
+    let inputs = [input.entry.clone()];
+    Tensor { entry: Some(Entry::new(op, Op { inputs, rule: rule(), output: PhantomData })), ..output }
+}
+
+impl<T: Float> Tensor<T> {
+    /// The same values as a leaf of the tape: what is computed from it under [`record`](crate::record) is recorded, and
+    /// [`Gradients`](crate::Gradients) holds its gradient.
+    #[track_caller]
+    pub fn tracked(&self) -> Tensor<T> {
+        Tensor { entry: Some(Entry::leaf()), ..self.detached() }
+    }
+
+    /// The same values, cut off from the tape: a constant to whatever is computed from it.
+    pub fn detach(&self) -> Tensor<T> {
+        self.detached()
+    }
+
+    /// Whether operations on this tensor are recorded.
+    pub fn is_tracked(&self) -> bool {
+        self.entry.is_some()
+    }
+}

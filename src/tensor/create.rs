@@ -1,0 +1,152 @@
+//! Constructors.
+
+use super::{Tensor, count_message};
+use crate::element::{Element, Number};
+use crate::rng::Rng;
+use crate::shape::{Layout, Shape, ensure};
+
+impl<T: Element> Tensor<T> {
+    /// A tensor from its elements in row-major order.
+    ///
+    /// # Panics
+    /// When their number is not that of the shape; [`Tensor::try_from_vec`] returns an error instead.
+    #[track_caller]
+    pub fn from_vec(elements: Vec<T>, shape: impl Into<Shape>) -> Tensor<T> {
+        Tensor::from_slice(&elements, shape)
+    }
+
+    /// A tensor from its elements in row-major order, copied.
+    ///
+    /// # Panics
+    /// When their number is not that of the shape.
+    #[track_caller]
+    pub fn from_slice(elements: &[T], shape: impl Into<Shape>) -> Tensor<T> {
+        let shape = shape.into();
+        ensure(elements.len() == shape.numel(), || count_message(elements.len(), &shape));
+        Tensor { storage: crate::memory::Storage::from_slice(elements), layout: Layout::contiguous(shape), entry: None }
+    }
+
+    /// Every element the same.
+    ///
+    /// ```
+    /// let mask = wengert::Tensor::full([2, 3], true);
+    /// assert_eq!(mask.to_vec(), [true; 6]);
+    /// ```
+    pub fn full(shape: impl Into<Shape>, value: T) -> Tensor<T> {
+        Tensor::build(shape, |y| y.fill(value))
+    }
+
+    /// A rank-0 tensor.
+    #[inline]
+    pub fn scalar(value: T) -> Tensor<T> {
+        Tensor::build((), |y| y[0] = value)
+    }
+
+    /// The element at each position is `f` of its row-major number.
+    pub fn from_fn(shape: impl Into<Shape>, mut f: impl FnMut(usize) -> T) -> Tensor<T> {
+        Tensor::build(shape, |y| y.iter_mut().enumerate().for_each(|(i, y)| *y = f(i)))
+    }
+}
+
+impl<T: Number> Tensor<T> {
+    /// Zeros in the shape of this tensor.
+    pub fn zeros_like(&self) -> Tensor<T> {
+        Tensor::full(self.dims(), T::ZERO)
+    }
+
+    /// Ones in the shape of this tensor.
+    pub fn ones_like(&self) -> Tensor<T> {
+        Tensor::full(self.dims(), T::ONE)
+    }
+}
+
+/// Constructors that are asked for no element type make `f32`, as PyTorch does; [`Tensor::full`], [`Tensor::from_fn`] and
+/// [`Tensor::cast`] make the others.
+impl Tensor<f32> {
+    /// All 0.
+    pub fn zeros(shape: impl Into<Shape>) -> Tensor {
+        Tensor::full(shape, 0.0)
+    }
+
+    /// All 1.
+    pub fn ones(shape: impl Into<Shape>) -> Tensor {
+        Tensor::full(shape, 1.0)
+    }
+
+    /// The `[n, n]` identity matrix.
+    pub fn eye(n: usize) -> Tensor {
+        Tensor::from_fn([n, n], |i| if i / n == i % n { 1.0 } else { 0.0 })
+    }
+
+    /// `count` evenly spaced values from `start` to `end`, both included.
+    pub fn linspace(start: f32, end: f32, count: usize) -> Tensor {
+        let step = (end - start) / (count.max(2) - 1) as f32;
+        // From both ends, so that the last value is `end` itself.
+        Tensor::from_fn(count, |i| {
+            if 2 * i < count { start + step * i as f32 } else { end - step * (count - 1 - i) as f32 }
+        })
+    }
+
+    /// Independent standard normal values, from the thread's generator ([`crate::seed`]).
+    pub fn randn(shape: impl Into<Shape>) -> Tensor {
+        crate::rng::with_thread_rng(|rng| Tensor::randn_with(shape, rng))
+    }
+
+    /// Independent values uniform in `[0, 1)`, from the thread's generator ([`crate::seed`]).
+    pub fn rand(shape: impl Into<Shape>) -> Tensor {
+        crate::rng::with_thread_rng(|rng| Tensor::rand_with(shape, rng))
+    }
+
+    /// Independent standard normal values, from the given generator.
+    pub fn randn_with(shape: impl Into<Shape>, rng: &mut Rng) -> Tensor {
+        Tensor::from_fn(shape, |_| rng.normal() as f32)
+    }
+
+    /// Independent values uniform in `[0, 1)`, from the given generator.
+    pub fn rand_with(shape: impl Into<Shape>, rng: &mut Rng) -> Tensor {
+        Tensor::from_fn(shape, |_| rng.uniform_f32())
+    }
+}
+
+impl Tensor<i64> {
+    /// `start, start + 1, ...` up to but not including `end`.
+    pub fn arange(start: i64, end: i64) -> Tensor<i64> {
+        Tensor::from_fn((end - start).max(0) as usize, |i| start + i as i64)
+    }
+}
+
+impl<T: Element> From<T> for Tensor<T> {
+    fn from(value: T) -> Tensor<T> {
+        Tensor::scalar(value)
+    }
+}
+
+impl<T: Element, const N: usize> From<[T; N]> for Tensor<T> {
+    fn from(x: [T; N]) -> Tensor<T> {
+        Tensor::from_slice(&x, [N])
+    }
+}
+
+impl<T: Element, const M: usize, const N: usize> From<[[T; N]; M]> for Tensor<T> {
+    fn from(x: [[T; N]; M]) -> Tensor<T> {
+        Tensor::from_slice(x.as_flattened(), [M, N])
+    }
+}
+
+impl<T: Element, const L: usize, const M: usize, const N: usize> From<[[[T; N]; M]; L]> for Tensor<T> {
+    fn from(x: [[[T; N]; M]; L]) -> Tensor<T> {
+        Tensor::from_slice(x.as_flattened().as_flattened(), [L, M, N])
+    }
+}
+
+impl<T: Element> From<&[T]> for Tensor<T> {
+    fn from(x: &[T]) -> Tensor<T> {
+        Tensor::from_slice(x, [x.len()])
+    }
+}
+
+impl<T: Element> From<Vec<T>> for Tensor<T> {
+    fn from(x: Vec<T>) -> Tensor<T> {
+        Tensor::from_slice(&x, [x.len()])
+    }
+}
