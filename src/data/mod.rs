@@ -1,0 +1,15 @@
+//! Data sets, as bytes and numbers: IDX files, MNIST, and digits drawn by code.
+
+mod idx;
+mod mnist;
+
+pub use idx::{Idx, read_idx, write_idx};
+pub use mnist::{LabelledImages, Mnist};
+
+/// An empty folder for one test's files.
+#[cfg(test)]
+fn test_dir(test: &str) -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("wengert-data-{}-{test}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}

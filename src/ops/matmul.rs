@@ -1,0 +1,142 @@
+//! Matrix products.
+
+use super::arithmetic::unbroadcast;
+use crate::autograd::{Pull, record_op};
+use crate::element::Float;
+use crate::kernels::gemm::{self, Epilogue, Mat};
+use crate::shape::{Shape, ensure, fail};
+use crate::tensor::Tensor;
+
+/// The last two dimensions of a view, as the kernel wants them.
+fn matrix<T: Float>(x: &Tensor<T>) -> Mat<'_, T> {
+    let view = x.view();
+    let n = view.strides.len();
+    Mat { data: view.data, row_stride: view.strides[n - 2], col_stride: view.strides[n - 1] }
+}
+
+/// Where each matrix of a batch begins, in elements from the view's first.
+fn offsets(batch: &[usize], strides: &[usize]) -> Vec<usize> {
+    let mut offsets = vec![0];
+    for (&size, &stride) in batch.iter().zip(strides) {
+        offsets = offsets.iter().flat_map(|&o| (0..size).map(move |i| o + i * stride)).collect();
+    }
+    offsets
+}
+
+impl<T: Float> Tensor<T> {
+    /// The matrix product: `[m, k] x [k, n] -> [m, n]`.
+    ///
+    /// As in NumPy and PyTorch, dimensions before the last two are a batch and broadcast; a vector on the left is a row, on
+    /// the right a column, and that dimension is gone from the result.
+    ///
+    /// `dA = dC . B^T`, `dB = A^T . dC`.
+    ///
+    /// ```
+    /// use wengert::Tensor;
+    /// let a = Tensor::from([[1.0_f32, 2.0], [3.0, 4.0]]);
+    /// let b = Tensor::from([[1.0_f32], [10.0]]);
+    /// assert_eq!(a.matmul(&b).to_vec(), [21.0, 43.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// When the inner dimensions differ, the batches do not broadcast, or one operand is a scalar.
+    #[track_caller]
+    pub fn matmul(&self, other: &Tensor<T>) -> Tensor<T> {
+        let (a, b) = (self, other);
+        ensure(a.rank() > 0 && b.rank() > 0, || {
+            format!("matmul: {:?} x {:?}: expected at least one dimension each", a.shape(), b.shape())
+        });
+        let (k, inner) = (a.size(-1), if b.rank() == 1 { b.size(0) } else { b.size(-2) });
+        ensure(k == inner, || {
+            format!("matmul: {:?} x {:?}: inner dimensions {k} and {inner} differ", a.shape(), b.shape())
+        });
+        if a.rank() == 1 {
+            let y = a.unsqueeze(0).matmul(b);
+            return if b.rank() == 1 { y.squeeze(0) } else { y.squeeze(-2) };
+        }
+        if b.rank() == 1 {
+            return a.matmul(&b.unsqueeze(1)).squeeze(-1);
+        }
+        if a.rank() > 2 && b.rank() == 2 {
+            // One product with all rows: [batch * m, k] . [k, n]
+            let mut shape = a.dims();
+            shape[a.rank() - 1] = b.size(1);
+            let rows = shape[..a.rank() - 1].iter().product();
+            return a.reshape([rows, k]).matmul(b).reshape(shape);
+        }
+        record_op("matmul", product(a, b), [a, b], || {
+            let (a_kept, b_kept) = (b.is_tracked().then(|| a.clone()), a.is_tracked().then(|| b.clone()));
+            let (a_shape, b_shape) = (a.dims(), b.dims());
+            move |pull: Pull<T>| {
+                // [m,n] . [n,k] and [k,m] . [m,n]
+                let da = b_kept.as_ref().map(|b| unbroadcast(pull.grad.matmul(&b.t()), &a_shape));
+                let db = a_kept.as_ref().map(|a| unbroadcast(a.t().matmul(&pull.grad), &b_shape));
+                [da, db]
+            }
+        })
+    }
+}
+
+/// The product of matrices of rank 2 or more whose inner dimensions agree.
+#[track_caller]
+fn product<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
+    let (m, k, n) = (a.size(-2), a.size(-1), b.size(-1));
+    if a.rank() == 2 && b.rank() == 2 {
+        return Tensor::build([m, n], |c| {
+            gemm::gemm(m, k, n, matrix(a), matrix(b), c, n, false, Epilogue::default());
+        });
+    }
+    let (a_batch, b_batch) = (Shape::new(&a.shape()[..a.rank() - 2]), Shape::new(&b.shape()[..b.rank() - 2]));
+    let Some(batch) = Shape::broadcast(&a_batch, &b_batch) else {
+        fail(format!("matmul: {:?} x {:?}: batches {a_batch} and {b_batch} do not broadcast", a.shape(), b.shape()))
+    };
+    let mut dims = batch.to_vec();
+    dims.extend([m, k]);
+    let a = a.expanded(&Shape::new(&dims));
+    dims.splice(batch.len().., [k, n]);
+    let b = b.expanded(&Shape::new(&dims));
+    dims.splice(batch.len().., [m, n]);
+    let (a_offsets, b_offsets) = (offsets(&batch, a.strides()), offsets(&batch, b.strides()));
+    Tensor::build(dims, |c| gemm::gemm_batched(m, k, n, matrix(&a), &a_offsets, matrix(&b), &b_offsets, c))
+}
+
+/// The affine map of a linear layer, `y = x W^T + b`, as one tape entry: `x [.., in]`, `weight [out, in]`, `bias [out]`.
+///
+/// `dx = dy . W`, `dW = dy^T . x`, `db = sum dy`.
+///
+/// # Panics
+/// When the sizes do not fit.
+#[track_caller]
+pub fn linear<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<T>>) -> Tensor<T> {
+    ensure(weight.rank() == 2, || format!("linear: weight {:?}: expected [out, in]", weight.shape()));
+    let (out, inner) = (weight.size(0), weight.size(1));
+    ensure(x.rank() > 0 && x.size(-1) == inner, || {
+        format!("linear: {:?} x {:?}^T: expected inputs of size {inner}", x.shape(), weight.shape())
+    });
+    if let Some(b) = bias {
+        ensure(b.shape() == [out], || format!("linear: bias {:?}: expected [{out}]", b.shape()));
+    }
+    if x.rank() != 2 {
+        let mut shape = x.dims();
+        shape[x.rank() - 1] = out;
+        let rows: usize = shape[..x.rank() - 1].iter().product();
+        return linear(&x.reshape([rows, inner]), weight, bias).reshape(shape);
+    }
+    let rows = x.size(0);
+    let bias_row = bias.map(Tensor::packed);
+    let y = Tensor::build([rows, out], |y| {
+        let epilogue = Epilogue { bias_row: bias_row.as_ref().map(Tensor::elements), relu: false };
+        // [rows,in] . [in,out]
+        gemm::gemm(rows, inner, out, matrix(x), matrix(&weight.t().detached()), y, out, false, epilogue);
+    });
+    // Without a bias its place in the entry is taken by an untracked scalar.
+    let none = Tensor::scalar(T::ZERO);
+    record_op("linear", y, [x, weight, bias.unwrap_or(&none)], || {
+        let (x_kept, w_kept) = (weight.is_tracked().then(|| x.clone()), x.is_tracked().then(|| weight.clone()));
+        move |pull: Pull<T>| {
+            let dx = w_kept.as_ref().map(|w| pull.grad.matmul(w));
+            let dw = x_kept.as_ref().map(|x| pull.grad.t().matmul(x));
+            [dx, dw, pull.when(2, |grad| grad.sum_dim(0, false))]
+        }
+    })
+}

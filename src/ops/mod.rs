@@ -1,0 +1,22 @@
+//! The operations, one file per family: public method, shape check, kernel call and backward rule side by side.
+//!
+//! Element-wise functions are rows of a table ([`unary`], [`binary`]). Any other operation computes its output with
+//! kernels and hands it to the tape with a closure from the output's gradient to those of the inputs. Under
+//! `backward_graph` that closure runs with recording on, so it must be made of recordable operations; where a fused
+//! kernel is faster it is taken only when recording is off.
+
+mod arithmetic;
+pub mod binary;
+mod cast;
+mod compare;
+mod index;
+mod join;
+mod matmul;
+mod reduce;
+mod slicing;
+pub mod unary;
+mod view;
+
+pub use join::{cat, stack};
+pub use matmul::linear;
+pub use slicing::{Index, Indices, step};

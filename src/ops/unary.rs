@@ -1,0 +1,185 @@
+//! Element-wise functions of one tensor: a row gives the method, the value and the derivative.
+//!
+//! A row's derivative is compiled twice from the same text: on numbers, fused with the product with the upstream
+//! gradient, and on tensors, where it is recorded for second order. So it may only use what both have: operators, the
+//! functions of this table that [`Float`] has too, and `like(c)`, a constant of the same kind.
+
+use crate::autograd::{Pull, is_recording, record_op};
+use crate::element::Float;
+use crate::kernels::elementwise;
+use crate::tensor::Tensor;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+
+/// `sqrt(2 / pi)`, in the tanh form of GELU.
+const SQRT_2_OVER_PI: f64 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
+/// `1 / sqrt(2 pi)`, of the normal density.
+const FRAC_1_SQRT_2PI: f64 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * 0.5;
+/// The cubic coefficient in the tanh form of GELU (Hendrycks and Gimpel, 2016).
+const GELU_CUBIC: f64 = 0.044715;
+
+/// Rows: `name(arguments): |x| value, of_x |x| derivative;` or `of_y |y| derivative`, whichever the derivative is a function
+/// of; that one is saved.
+macro_rules! unary {
+    ($($(#[$meta:meta])* $name:ident ($($arg:ident),*): |$x:ident| $value:expr, $of:ident |$v:ident| $derivative:expr;)+) => {
+        impl<T: Float> Tensor<T> {$(
+            $(#[$meta])*
+            #[track_caller]
+            pub fn $name(&self $(, $arg: f64)*) -> Tensor<T> {
+                let y = self.map_to(move |$x: T| $value);
+                let saved = is_recording().then(|| $of(self, &y));
+                record_op(stringify!($name), y, [self], || {
+                    let saved = saved.expect("saved while recording");
+                    move |pull: Pull<T>| {
+                        if is_recording() {
+                            let $v = &saved.attached(&pull);
+                            let slope: Tensor<T> = $derivative;
+                            return [Some(&pull.grad * slope)];
+                        }
+                        [Some(fused(pull.grad, &saved.values, move |grad: T, $v: T| grad * $derivative))]
+                    }
+                })
+            }
+        )+}
+
+        /// The names of the rows, for the test that every operation is checked.
+        #[doc(hidden)]
+        pub const NAMES: &[&str] = &[$(stringify!($name)),+];
+    };
+}
+
+unary! {
+    /// `e^x`; `dy/dx = y`.
+    exp(): |x| x.exp(), of_y |y| y * y.like(1.0);
+
+    /// `e^x - 1`, exact near 0; `dy/dx = y + 1`.
+    expm1(): |x| x.exp_m1(), of_y |y| y + y.like(1.0);
+
+    /// The natural logarithm; `dy/dx = 1 / x`.
+    log(): |x| x.ln(), of_x |x| x.reciprocal();
+
+    /// `log(1 + x)`, exact near 0; `dy/dx = 1 / (1 + x)`.
+    log1p(): |x| x.ln_1p(), of_x |x| (x + x.like(1.0)).reciprocal();
+
+    /// The square root; `dy/dx = 1 / 2y`.
+    sqrt(): |x| x.sqrt(), of_y |y| (y * y.like(2.0)).reciprocal();
+
+    /// `1 / sqrt(x)`; `dy/dx = -y^3 / 2`.
+    rsqrt(): |x| x.sqrt().reciprocal(), of_y |y| y * y * y * y.like(-0.5);
+
+    /// `x^2`; `dy/dx = 2x`.
+    square(): |x| x * x, of_x |x| x * x.like(2.0);
+
+    /// `1 / x`; `dy/dx = -y^2`.
+    reciprocal(): |x| x.reciprocal(), of_y |y| y * y * y.like(-1.0);
+
+    /// `x^exponent`; `dy/dx = exponent x^(exponent - 1)`.
+    powf(exponent): |x| x.powf(exponent), of_x |x| x.powf(exponent - 1.0) * x.like(exponent);
+
+    /// The absolute value; `dy/dx = sign x`, 0 at 0.
+    abs(): |x| x.abs(), of_x |x| x.sign();
+
+    /// -1, 0 or 1; the derivative is 0.
+    sign(): |x| x.sign(), of_x |x| x * x.like(0.0);
+
+    /// 1 for `x > 0`, else 0; the derivative is 0.
+    heaviside(): |x| x.heaviside(), of_x |x| x * x.like(0.0);
+
+    /// The largest whole number that is not larger; the derivative is 0.
+    floor(): |x| x.floor(), of_x |x| x * x.like(0.0);
+
+    /// The smallest whole number that is not smaller; the derivative is 0.
+    ceil(): |x| x.ceil(), of_x |x| x * x.like(0.0);
+
+    /// The nearest whole number, halves to even; the derivative is 0.
+    round(): |x| x.round(), of_x |x| x * x.like(0.0);
+
+    /// The sine of `x` radians; `dy/dx = cos x`.
+    sin(): |x| x.sin(), of_x |x| x.cos();
+
+    /// The cosine of `x` radians; `dy/dx = -sin x`.
+    cos(): |x| x.cos(), of_x |x| -x.sin();
+
+    /// The hyperbolic tangent; `dy/dx = 1 - y^2`.
+    tanh(): |x| x.tanh(), of_y |y| y.like(1.0) - y * y;
+
+    /// The logistic function `1 / (1 + e^-x)`; `dy/dx = y (1 - y)`.
+    sigmoid(): |x| x.sigmoid(), of_y |y| y * (y.like(1.0) - y);
+
+    /// `log sigmoid x = -log(1 + e^-x)`, stable for any `x`; `dy/dx = sigmoid(-x)`.
+    log_sigmoid(): |x| -(-x).softplus(), of_x |x| (-x).sigmoid();
+
+    /// The Gauss error function; `dy/dx = 2 / sqrt(pi) e^(-x^2)`.
+    erf(): |x| x.erf(), of_x |x| (-(x * x)).exp() * x.like(FRAC_2_SQRT_PI);
+
+    /// `max(x, 0)`; `dy/dx = 1` for `x > 0`, else 0.
+    relu(): |x| x.relu(), of_y |y| y.heaviside();
+
+    /// `x` for `x > 0`, else `slope x` (Maas et al., 2013); `dy/dx = 1` or `slope`.
+    leaky_relu(slope): |x| if x > T::ZERO { x } else { x * T::of(slope) },
+        of_x |x| x.heaviside() + (x.like(1.0) - x.heaviside()) * x.like(slope);
+
+    /// `x` for `x > 0`, else `alpha (e^x - 1)` (Clevert et al., 2016); `dy/dx = 1` or `alpha e^x`.
+    elu(alpha): |x| if x > T::ZERO { x } else { x.exp_m1() * T::of(alpha) },
+        of_x |x| x.heaviside() + (x.like(1.0) - x.heaviside()) * (-(-x).relu()).exp() * x.like(alpha);
+
+    /// `log(1 + e^x)`, stable for any `x`; `dy/dx = sigmoid x`.
+    softplus(): |x| x.softplus(), of_x |x| x.sigmoid();
+
+    /// `x sigmoid x`, also called swish; `dy/dx = s + x s (1 - s)` with `s = sigmoid x`.
+    silu(): |x| x * x.sigmoid(), of_x |x| x.sigmoid() * (x.like(1.0) + x * (x.like(1.0) - x.sigmoid()));
+
+    /// `x Phi(x)` with the normal distribution `Phi(x) = (1 + erf(x / sqrt 2)) / 2` (Hendrycks and Gimpel, 2016);
+    /// `dy/dx = Phi(x) + x phi(x)`.
+    gelu(): |x| x * T::of(0.5) * (T::ONE + (x * T::of(FRAC_1_SQRT_2)).erf()),
+        of_x |x| x.like(0.5) * (x.like(1.0) + (x * x.like(FRAC_1_SQRT_2)).erf())
+            + x * (x * x * x.like(-0.5)).exp() * x.like(FRAC_1_SQRT_2PI);
+
+    /// GELU's approximation `x (1 + tanh u) / 2`, `u = sqrt(2 / pi) (x + 0.044715 x^3)`;
+    /// `dy/dx = (1 + tanh u) / 2 + x (1 - tanh^2 u) u' / 2`.
+    gelu_tanh(): |x| x * T::of(0.5) * (T::ONE + gelu_inner(x).tanh()),
+        of_x |x| x.like(0.5) * (x.like(1.0) + (x * (x.like(SQRT_2_OVER_PI) + x * x * x.like(SQRT_2_OVER_PI * GELU_CUBIC))).tanh())
+            + x * x.like(0.5)
+                * (x.like(1.0) - (x * (x.like(SQRT_2_OVER_PI) + x * x * x.like(SQRT_2_OVER_PI * GELU_CUBIC))).tanh().square())
+                * (x.like(SQRT_2_OVER_PI) + x * x * x.like(3.0 * SQRT_2_OVER_PI * GELU_CUBIC));
+
+    /// `x`, at least `min` and at most `max`; `dy/dx = 1` inside and at the limits, 0 outside. Infinite limits are none.
+    clamp(min, max): |x| x.maximum(T::of(min)).minimum(T::of(max)), of_x |x| x.inside(min, max);
+
+    /// 1 where `min <= x <= max`, else 0; the derivative is 0.
+    inside(min, max): |x| x.inside(min, max), of_x |x| x * x.like(0.0);
+}
+
+fn gelu_inner<T: Float>(x: T) -> T {
+    x * (T::of(SQRT_2_OVER_PI) + x * x * T::of(SQRT_2_OVER_PI * GELU_CUBIC))
+}
+
+/// What a derivative is a function of.
+struct Saved<T: Float> {
+    values: Tensor<T>,
+    is_output: bool,
+}
+
+fn of_x<T: Float>(x: &Tensor<T>, _y: &Tensor<T>) -> Saved<T> {
+    Saved { values: x.clone(), is_output: false }
+}
+
+fn of_y<T: Float>(_x: &Tensor<T>, y: &Tensor<T>) -> Saved<T> {
+    Saved { values: y.clone(), is_output: true }
+}
+
+impl<T: Float> Saved<T> {
+    fn attached(&self, pull: &Pull<T>) -> Tensor<T> {
+        if self.is_output { pull.attach(&self.values) } else { self.values.clone() }
+    }
+}
+
+/// `f(grad, saved)` element by element; in place where nobody else holds the gradient.
+fn fused<T: Float>(mut grad: Tensor<T>, saved: &Tensor<T>, f: impl Fn(T, T) -> T + Copy + Send + Sync) -> Tensor<T> {
+    if saved.is_contiguous()
+        && let Some(out) = grad.get_mut()
+    {
+        elementwise::zip_mut(out, saved.elements(), f);
+        return grad;
+    }
+    grad.zip_to("backward", saved, f)
+}
