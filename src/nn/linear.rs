@@ -1,0 +1,73 @@
+//! The fully connected layer.
+
+use super::param::{Name, Param};
+use super::summary::Call;
+use super::{Layer, Module, Walk, WalkMut};
+use crate::element::Float;
+use crate::ops;
+use crate::tensor::Tensor;
+
+/// A fully connected layer: `y = x W^T + b`.
+///
+/// * input `[.., in]`, output `[.., out]`
+/// * `weight` `[out, in]`, `bias` `[out]`, both initialised uniformly in `+-1 / sqrt(in)`, as PyTorch does
+///
+/// ```
+/// use wengert::{Tensor, nn::{Layer, Linear}};
+/// let layer = Linear::new(784, 10);
+/// assert_eq!(layer.forward(&Tensor::zeros([64, 784])).shape(), [64, 10]);
+/// ```
+///
+/// # Panics
+/// In `forward`, when the input's last size is not `in`.
+#[derive(Clone)]
+pub struct Linear<T: Float = f32> {
+    /// `[out, in]`.
+    pub weight: Param<T>,
+    /// `[out]`, or none.
+    pub bias: Option<Param<T>>,
+    name: Name,
+}
+
+impl<T: Float> Linear<T> {
+    /// A layer from `inputs` to `outputs` features, with a bias.
+    pub fn new(inputs: usize, outputs: usize) -> Linear<T> {
+        let bound = 1.0 / (inputs.max(1) as f64).sqrt();
+        Linear {
+            weight: Param::uniform(&[outputs, inputs], bound),
+            bias: Some(Param::uniform(&[outputs], bound)),
+            name: Name::default(),
+        }
+    }
+
+    /// A layer without a bias: `y = x W^T`.
+    pub fn no_bias(inputs: usize, outputs: usize) -> Linear<T> {
+        Linear { bias: None, ..Linear::new(inputs, outputs) }
+    }
+}
+
+impl<T: Float> Module<T> for Linear<T> {
+    fn visit(&self, walk: &mut Walk<T>) {
+        walk.name(&self.name);
+        walk.child("weight", &self.weight);
+        walk.child("bias", &self.bias);
+    }
+    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
+        walk.name(&mut self.name);
+        walk.child("weight", &mut self.weight);
+        walk.child("bias", &mut self.bias);
+    }
+}
+
+impl<T: Float> Layer<T> for Linear<T> {
+    #[track_caller]
+    fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
+        let call = Call::enter("Linear", Some(&self.name));
+        let y = ops::linear(x, &self.weight, self.bias.as_deref());
+        call.leave(y, |y| {
+            let (weight, bias) = (self.weight.numel(), self.bias.as_ref().map_or(0, |b| b.numel()));
+            let rows = y.numel() / self.weight.size(0).max(1);
+            (weight + bias, (2 * rows * weight) as u64)
+        })
+    }
+}

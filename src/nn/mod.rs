@@ -1,0 +1,15 @@
+//! Models: [`Module`], the walk over a model's named parts; [`Layer`], a module from tensor to tensor; and the layers.
+//!
+//! Names, layouts and defaults are PyTorch's, so that a `state_dict` loads unchanged.
+
+mod activation;
+mod linear;
+mod module;
+mod param;
+mod summary;
+
+pub use activation::{GELU, LeakyReLU, ReLU, Sigmoid, Tanh};
+pub use linear::Linear;
+pub use module::{Layer, Module, Slot, Walk, WalkMut};
+pub use param::{Buffer, Counter, Name, Param};
+pub use summary::{Row, Summary};
