@@ -44,6 +44,11 @@ impl Gradients {
         self.leaves.get(&leaf.entry.as_ref()?.id())?.clone().get()
     }
 
+    /// Whether the loss reached a parameter or tracked tensor.
+    pub fn contains<T: Float>(&self, leaf: &Tensor<T>) -> bool {
+        leaf.entry.as_ref().is_some_and(|entry| self.leaves.contains_key(&entry.id()))
+    }
+
     /// The gradient of a parameter or tracked tensor.
     ///
     /// # Panics

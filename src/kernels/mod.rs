@@ -7,6 +7,7 @@
 pub mod elementwise;
 pub mod gemm;
 pub mod math;
+pub mod optim;
 pub mod parallel;
 pub mod reduce;
 pub mod simd;

@@ -6,10 +6,12 @@ mod activation;
 mod linear;
 mod module;
 mod param;
+mod sequential;
 mod summary;
 
 pub use activation::{GELU, LeakyReLU, ReLU, Sigmoid, Tanh};
 pub use linear::Linear;
 pub use module::{Layer, Module, Slot, Walk, WalkMut};
 pub use param::{Buffer, Counter, Name, Param};
+pub use sequential::Sequential;
 pub use summary::{Row, Summary};

@@ -17,6 +17,7 @@ mod slicing;
 pub mod unary;
 mod view;
 
+pub(crate) use arithmetic::unbroadcast;
 pub use join::{cat, stack};
 pub use matmul::linear;
 pub use slicing::{Index, Indices, step};

@@ -1,0 +1,117 @@
+//! Optimizer updates: one pass over parameter, gradient and state.
+
+use super::parallel::GRAIN;
+use super::simd::{isa, simd};
+use crate::element::Float;
+use rayon::prelude::*;
+
+/// The numbers of one SGD step.
+#[derive(Clone, Copy, Debug)]
+pub struct SgdStep {
+    /// The learning rate.
+    pub lr: f64,
+    /// How much of the velocity stays.
+    pub momentum: f64,
+    /// How much of the gradient is kept from the velocity.
+    pub dampening: f64,
+    /// L2 penalty.
+    pub weight_decay: f64,
+    /// Whether the gradient is taken ahead of the velocity.
+    pub nesterov: bool,
+}
+
+/// The numbers of one Adam step.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// The learning rate over the first moment's bias correction, `lr / (1 - beta1^t)`.
+    pub step_size: f64,
+    /// The decay rates of the two moments.
+    pub betas: [f64; 2],
+    /// The root of the second moment's bias correction, `sqrt(1 - beta2^t)`.
+    pub correction: f64,
+    /// Added to the denominator.
+    pub eps: f64,
+    /// L2 penalty, part of the gradient.
+    pub l2: f64,
+    /// The factor that shrinks the parameter first: `1 - lr * weight_decay` in AdamW.
+    pub shrink: f64,
+}
+
+simd! {
+    fn descend[T: Float](p: &mut [T], g: &[T], lr: T, decay: T) {
+        for (p, &g) in p.iter_mut().zip(g) {
+            *p = *p - lr * (g + decay * *p);
+        }
+    }
+
+    fn momentum[T: Float](p: &mut [T], g: &[T], velocity: &mut [T], c: [T; 4], nesterov: bool) {
+        let [lr, keep, take, decay] = c;
+        for ((p, &g), v) in p.iter_mut().zip(g).zip(velocity) {
+            let g = g + decay * *p;
+            *v = keep * *v + take * g;
+            *p = *p - lr * if nesterov { g + keep * *v } else { *v };
+        }
+    }
+
+    fn adam_loop[T: Float](p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], c: [T; 7]) {
+        let [step_size, take1, keep2, take2, over_correction, eps, l2] = c;
+        for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+            let g = g + l2 * *p;
+            *m = *m + take1 * (g - *m);
+            *v = keep2 * *v + take2 * g * g;
+            *p = *p - step_size * *m / (v.sqrt() * over_correction + eps);
+        }
+    }
+
+    fn shrink_loop[T: Float](p: &mut [T], by: T) {
+        for p in p {
+            *p = *p * by;
+        }
+    }
+}
+
+/// One step of stochastic gradient descent; `velocity` is `None` without momentum. In the first step the velocity becomes
+/// the gradient itself, as in PyTorch.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn sgd<T: Float>(p: &mut [T], g: &[T], velocity: Option<&mut [T]>, first: bool, step: SgdStep) {
+    assert_eq!(p.len(), g.len(), "sgd: lengths differ");
+    let isa = isa();
+    let [lr, decay] = [step.lr, step.weight_decay].map(T::of);
+    let Some(velocity) = velocity else {
+        return super::parallel::chunks_mut(p, GRAIN, |start, p| descend(isa, p, &g[start..][..p.len()], lr, decay));
+    };
+    assert_eq!(p.len(), velocity.len(), "sgd: lengths differ");
+    let take = if first { 1.0 } else { 1.0 - step.dampening };
+    let c = [lr, T::of(step.momentum), T::of(take), decay];
+    if p.len() <= GRAIN {
+        return momentum(isa, p, g, velocity, c, step.nesterov);
+    }
+    (p.par_chunks_mut(GRAIN), g.par_chunks(GRAIN), velocity.par_chunks_mut(GRAIN))
+        .into_par_iter()
+        .for_each(|(p, g, v)| momentum(isa, p, g, v, c, step.nesterov));
+}
+
+/// One step of Adam or AdamW with first moment `m` and second moment `v`.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn adam<T: Float>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: AdamStep) {
+    assert!(p.len() == g.len() && p.len() == m.len() && p.len() == v.len(), "adam: lengths differ");
+    let isa = isa();
+    let [beta1, beta2] = step.betas;
+    let c = [step.step_size, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 / step.correction, step.eps, step.l2].map(T::of);
+    let one = |p: &mut [T], g: &[T], m: &mut [T], v: &mut [T]| {
+        if step.shrink != 1.0 {
+            shrink_loop(isa, p, T::of(step.shrink));
+        }
+        adam_loop(isa, p, g, m, v, c);
+    };
+    if p.len() <= GRAIN {
+        return one(p, g, m, v);
+    }
+    (p.par_chunks_mut(GRAIN), g.par_chunks(GRAIN), m.par_chunks_mut(GRAIN), v.par_chunks_mut(GRAIN))
+        .into_par_iter()
+        .for_each(|(p, g, m, v)| one(p, g, m, v));
+}

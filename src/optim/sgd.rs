@@ -1,0 +1,96 @@
+//! Stochastic gradient descent.
+
+use super::{Optimizer, States, state_mut, zeros};
+use crate::autograd::Gradients;
+use crate::element::Float;
+use crate::kernels::optim::{SgdStep, sgd};
+use crate::nn::Module;
+use crate::shape::ensure;
+use crate::tensor::Tensor;
+
+/// What can be set of [`Sgd`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdOptions {
+    /// The learning rate; 0.01 by default.
+    pub lr: f64,
+    /// How much of the velocity stays in each step; 0 by default.
+    pub momentum: f64,
+    /// How much of the gradient is kept from the velocity; 0 by default.
+    pub dampening: f64,
+    /// The L2 penalty, added to the gradient; 0 by default.
+    pub weight_decay: f64,
+    /// Nesterov's momentum; off by default.
+    pub nesterov: bool,
+}
+
+impl Default for SgdOptions {
+    fn default() -> SgdOptions {
+        SgdOptions { lr: 0.01, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false }
+    }
+}
+
+/// Stochastic gradient descent with momentum, PyTorch's `SGD`:
+///
+/// `g = grad + weight_decay p`, `v = momentum v + (1 - dampening) g` (at first `v = g`), `p = p - lr v`; with Nesterov's
+/// momentum `p = p - lr (g + momentum v)`.
+///
+/// Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", 2013.
+#[derive(Clone)]
+pub struct Sgd<T: Float = f32> {
+    options: SgdOptions,
+    velocities: States<Option<Tensor<T>>>,
+}
+
+impl<T: Float> Sgd<T> {
+    /// Plain descent with a learning rate.
+    #[track_caller]
+    pub fn new(lr: f64) -> Sgd<T> {
+        Sgd::with(SgdOptions { lr, ..SgdOptions::default() })
+    }
+
+    /// With the given options.
+    ///
+    /// # Panics
+    /// When Nesterov's momentum is asked for without momentum or with dampening.
+    #[track_caller]
+    pub fn with(options: SgdOptions) -> Sgd<T> {
+        ensure(!options.nesterov || (options.momentum > 0.0 && options.dampening == 0.0), || {
+            format!("sgd: Nesterov's momentum needs a momentum and no dampening: {options:?}")
+        });
+        Sgd { options, velocities: States::default() }
+    }
+}
+
+impl<T: Float> Optimizer<T> for Sgd<T> {
+    #[track_caller]
+    fn step(&mut self, model: &mut dyn Module<T>, grads: &Gradients) {
+        let SgdOptions { lr, momentum, dampening, weight_decay, nesterov } = self.options;
+        let step = SgdStep { lr, momentum, dampening, weight_decay, nesterov };
+        self.velocities.for_each(
+            model,
+            grads,
+            |_| None,
+            |param, grad, velocity| {
+                if momentum == 0.0 {
+                    return sgd(param.as_mut_slice(), grad, None, false, step);
+                }
+                let first = velocity.is_none();
+                let velocity = velocity.get_or_insert_with(|| zeros(param));
+                let velocity = state_mut(velocity, param);
+                sgd(param.as_mut_slice(), grad, Some(velocity), first, step);
+            },
+        );
+    }
+
+    fn lr(&self) -> f64 {
+        self.options.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.options.lr = lr;
+    }
+
+    fn allow_unreached(&mut self, allow: bool) {
+        self.velocities.allow_unreached = allow;
+    }
+}
