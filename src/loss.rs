@@ -106,20 +106,20 @@ pub fn binary_cross_entropy_with_logits_with<T: Float>(
     target: &Tensor<T>,
     options: BinaryCrossEntropyOptions<T>,
 ) -> Tensor<T> {
-    const OP: &str = "binary_cross_entropy_with_logits";
     if let Some(weight) = &options.pos_weight {
         // (1 - t) x + (1 + (w - 1) t) log(1 + e^-x)
         let positive = (weight - T::ONE) * target + T::ONE;
         let losses = (-target + T::ONE) * logits + positive * (-logits).softplus();
         return options.reduction.of(losses);
     }
-    let y = logits.zip_to(OP, target, |x, t| x.softplus() - t * x);
-    options.reduction.of(record_op(OP, y, [logits, target], || {
+    let y = logits.zip_to("binary_cross_entropy_with_logits", target, |x, t| x.softplus() - t * x);
+    options.reduction.of(record_op("binary_cross_entropy_with_logits", y, [logits, target], || {
         let (x, t) = (logits.clone(), target.clone());
         move |pull: Pull<T>| {
             // dx = (sigmoid(x) - t) g, dt = -x g
             let dx = pull.when(0, |grad| {
-                let slope = if is_recording() { x.sigmoid() - &t } else { x.zip_to(OP, &t, |x, t| x.sigmoid() - t) };
+                let slope =
+                    if is_recording() { x.sigmoid() - &t } else { x.zip_to("backward", &t, |x, t| x.sigmoid() - t) };
                 unbroadcast(slope * grad, &x.dims())
             });
             [dx, pull.when(1, |grad| unbroadcast(-(&x * grad), &t.dims()))]

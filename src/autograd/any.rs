@@ -25,7 +25,6 @@ macro_rules! each {
         }
     };
 }
-pub(crate) use each;
 
 impl Any {
     #[inline]

@@ -24,8 +24,8 @@ pub use check::{gradcheck, gradgradcheck};
 pub use custom::custom;
 pub use gradients::Gradients;
 pub use mode::{Mode, detect_anomaly, is_recording, is_training, no_record, record, with_mode};
-pub use tape::live_entries;
+pub use tape::{live_entries, recorded_ops};
 
-pub(crate) use any::{Any, same};
+pub(crate) use any::same;
 pub(crate) use mode::set_recording;
-pub(crate) use tape::{Entry, Pull, is_tracked, record_as, record_many, record_op};
+pub(crate) use tape::{Entry, Pull, record_as, record_many, record_op};

@@ -42,6 +42,21 @@ pub fn live_entries() -> usize {
     LIVE.load(Ordering::Relaxed)
 }
 
+/// The names of the operations that a tensor was computed by, each once. For the test that every operation is checked.
+#[doc(hidden)]
+pub fn recorded_ops<T: Float>(x: &Tensor<T>) -> Vec<&'static str> {
+    let mut waiting: Vec<Entry> = x.entry.iter().cloned().collect();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut names = std::collections::BTreeSet::new();
+    while let Some(entry) = waiting.pop() {
+        if seen.insert(entry.id()) {
+            names.insert(entry.op());
+            waiting.extend(entry.rule().inputs().iter().flatten().cloned());
+        }
+    }
+    names.into_iter().collect()
+}
+
 impl<R: ?Sized> Drop for Node<R> {
     fn drop(&mut self) {
         LIVE.fetch_sub(1, Ordering::Relaxed);

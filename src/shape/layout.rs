@@ -54,7 +54,8 @@ impl Layout {
     pub fn slice(&self, dim: usize, start: usize, length: usize, step: usize) -> Layout {
         let mut out = *self;
         out.shape[dim] = length;
-        if length > 0 {
+        // An empty view stays where it is: its start may lie beyond the storage's end.
+        if out.shape.numel() > 0 {
             out.offset += start * self.strides[dim];
         }
         out.strides[dim] *= step;

@@ -1,0 +1,156 @@
+use super::Row;
+use wengert::{Tensor, loss, ops};
+
+/// `name (low, high) {shape shape} | {shape shape}: |x| output;`: an input for each shape, values between low and high.
+macro_rules! rows {
+    ($($name:literal ($low:literal, $high:literal) $($case:tt)|+ : $f:expr;)+) => {
+        vec![$(Row {
+            name: $name,
+            f: $f,
+            cases: vec![$(shapes!($case)),+],
+            range: ($low, $high),
+            second_order: true,
+            kinks_at_ties: false,
+        }),+]
+    };
+}
+macro_rules! shapes {
+    ({$($shape:tt)*}) => { vec![$(Vec::from($shape)),*] };
+}
+
+/// One input of the usual shapes: a matrix, rank 3 with odd sizes, one element, rank 0, none.
+macro_rules! unary {
+    ($($name:literal ($low:literal, $high:literal): $f:expr;)+) => {
+        rows! {$(
+            $name ($low, $high) {[3, 4]} | {[2, 3, 5]} | {[1]} | {[]} | {[0, 2]}: $f;
+        )+}
+    };
+}
+
+/// Two inputs: of one shape, broadcast both ways, with size 1, rank 0 and size 0.
+macro_rules! binary {
+    ($($name:literal ($low:literal, $high:literal): $f:expr;)+) => {
+        rows! {$(
+            $name ($low, $high) {[3, 4] [3, 4]} | {[2, 1, 4] [3, 1]} | {[5] []} | {[1] [1]} | {[0, 3] [3]}: $f;
+        )+}
+    };
+}
+
+fn index(places: &[i64]) -> Tensor<i64> {
+    Tensor::from(places)
+}
+
+pub fn rows() -> Vec<Row> {
+    let mut all = unary! {
+        "neg" (-2.0, 2.0): |x| -&x[0];
+        "add_scalar" (-2.0, 2.0): |x| &x[0] + 1.5;
+        "mul_scalar" (-2.0, 2.0): |x| 3.0 * &x[0] / 7.0;
+        "rsub" (-2.0, 2.0): |x| 1.0 - &x[0];
+        "rdiv" (0.4, 2.0): |x| 1.0 / &x[0];
+        "exp" (-2.0, 2.0): |x| x[0].exp();
+        "expm1" (-2.0, 2.0): |x| x[0].expm1();
+        "log" (0.2, 3.0): |x| x[0].log();
+        "log1p" (-0.7, 3.0): |x| x[0].log1p();
+        "sqrt" (0.2, 3.0): |x| x[0].sqrt();
+        "rsqrt" (0.2, 3.0): |x| x[0].rsqrt();
+        "square" (-2.0, 2.0): |x| x[0].square();
+        "reciprocal" (0.4, 3.0): |x| x[0].reciprocal();
+        "powf" (0.3, 2.0): |x| x[0].powf(2.7);
+        "powf of negative numbers" (-2.0, -0.3): |x| x[0].powf(3.0);
+        "abs" (-2.0, 2.0): |x| x[0].abs();
+        "sign" (-2.0, 2.0): |x| x[0].sign() * &x[0];
+        "heaviside" (-2.0, 2.0): |x| x[0].heaviside() * &x[0];
+        "floor" (-2.0, 2.0): |x| x[0].floor() * &x[0];
+        "ceil" (-2.0, 2.0): |x| x[0].ceil() * &x[0];
+        "round" (-2.0, 2.0): |x| x[0].round() * &x[0];
+        "inside" (-2.0, 2.0): |x| x[0].inside(-1.0, 0.5) * &x[0];
+        "sin" (-3.0, 3.0): |x| x[0].sin();
+        "cos" (-3.0, 3.0): |x| x[0].cos();
+        "tanh" (-2.0, 2.0): |x| x[0].tanh();
+        "sigmoid" (-3.0, 3.0): |x| x[0].sigmoid();
+        "log_sigmoid" (-3.0, 3.0): |x| x[0].log_sigmoid();
+        "erf" (-2.0, 2.0): |x| x[0].erf();
+        "relu" (-2.0, 2.0): |x| x[0].relu();
+        "leaky_relu" (-2.0, 2.0): |x| x[0].leaky_relu(0.1);
+        "elu" (-2.0, 2.0): |x| x[0].elu(1.3);
+        "softplus" (-3.0, 3.0): |x| x[0].softplus();
+        "silu" (-3.0, 3.0): |x| x[0].silu();
+        "gelu" (-3.0, 3.0): |x| x[0].gelu();
+        "gelu_tanh" (-3.0, 3.0): |x| x[0].gelu_tanh();
+        "clamp" (-2.0, 2.0): |x| x[0].clamp(-1.0, 0.5);
+        "cast" (-2.0, 2.0): |x| x[0].cast::<f64>() * 2.0;
+        "contiguous" (-2.0, 2.0): |x| x[0].t().contiguous();
+        "reshape" (-2.0, 2.0): |x| x[0].reshape([x[0].numel()]);
+        "unsqueeze" (-2.0, 2.0): |x| x[0].unsqueeze(-1);
+        "squeeze" (-2.0, 2.0): |x| x[0].unsqueeze(0).squeeze(0);
+        "t" (-2.0, 2.0): |x| x[0].t();
+        "sum" (-2.0, 2.0): |x| x[0].sum();
+        "sum_dim" (-2.0, 2.0): |x| x[0].unsqueeze(0).sum_dim(-1, false);
+        "mean" (-2.0, 2.0): |x| if x[0].numel() == 0 { x[0].sum() } else { x[0].mean() };
+        "masked_fill" (-2.0, 2.0): |x| x[0].masked_fill(&x[0].gt_scalar(0.5), 3.0);
+        "prod" (0.3, 2.0): |x| x[0].prod();
+        "prod with a zero" (0.3, 2.0): |x| (x[0].unsqueeze(0) * x[0].unsqueeze(0).inside(0.5, 2.0)).prod_dim(-1, true);
+        "norm" (0.3, 2.0): |x| if x[0].numel() == 0 { x[0].sum() } else { x[0].norm() };
+        "max" (-2.0, 2.0): |x| if x[0].numel() == 0 { x[0].sum() } else { x[0].max() };
+        "min" (-2.0, 2.0): |x| if x[0].numel() == 0 { x[0].sum() } else { x[0].min() };
+    };
+    all.extend(binary! {
+        "add" (-2.0, 2.0): |x| &x[0] + &x[1];
+        "sub" (-2.0, 2.0): |x| &x[0] - &x[1];
+        "mul" (-2.0, 2.0): |x| &x[0] * &x[1];
+        "div" (0.4, 2.0): |x| &x[0] / &x[1];
+        "pow" (0.3, 2.0): |x| x[0].pow(&x[1]);
+        "maximum" (-2.0, 2.0): |x| x[0].maximum(&x[1]);
+        "minimum" (-2.0, 2.0): |x| x[0].minimum(&x[1]);
+        "where" (-2.0, 2.0): |x| x[0].gt(&x[1]).choose(&x[0], &x[1]);
+        "mse_loss" (-2.0, 2.0): |x| loss::mse_loss_with(&x[0], &x[1], loss::Reduction::None);
+        "binary_cross_entropy_with_logits" (-2.0, 2.0): |x| {
+            let options = loss::BinaryCrossEntropyOptions { reduction: loss::Reduction::Sum, ..Default::default() };
+            loss::binary_cross_entropy_with_logits_with(&x[0], &x[1].sigmoid(), options)
+        };
+        "binary_cross_entropy_with_logits, weighted" (-2.0, 2.0): |x| {
+            let options = loss::BinaryCrossEntropyOptions {
+                pos_weight: Some(Tensor::scalar(2.5)),
+                reduction: loss::Reduction::None,
+            };
+            loss::binary_cross_entropy_with_logits_with(&x[0], &x[1].sigmoid(), options)
+        };
+    });
+    all.extend(rows! {
+        "permute" (-2.0, 2.0) {[2, 3, 4]} | {[1, 0, 2]}: |x| x[0].permute(&[2, 0, 1]);
+        "expand" (-2.0, 2.0) {[3, 1]} | {[1]} | {[]}: |x| x[0].expand([2, 3, 4]);
+        "expand to nothing" (-2.0, 2.0) {[1, 1]}: |x| x[0].expand([0, 4]);
+        "slice" (-2.0, 2.0) {[5, 7]} | {[5, 1]}: |x| x[0].slice(0, 1, 5, 3).narrow(-1, 0, 1);
+        "an empty slice" (-2.0, 2.0) {[5, 7]}: |x| x[0].slice(1, 2, 2, 1);
+        "select" (-2.0, 2.0) {[3, 4, 2]} | {[1, 2, 0]}: |x| x[0].select(1, -1);
+        "i" (-2.0, 2.0) {[3, 4, 2]}: |x| x[0].i((1.., ops::step(.., 2), -1));
+        "split" (-2.0, 2.0) {[5, 2]}: |x| x[0].split(2, 0)[1].tanh() * x[0].split(2, 0)[0].sin();
+        "cat" (-2.0, 2.0) {[2, 3] [2, 1]} | {[1, 0] [1, 2]}: |x| ops::cat(&[&x[0], &x[1], &x[0]], 1);
+        "stack" (-2.0, 2.0) {[2, 3] [2, 3]} | {[] []} | {[0] [0]}: |x| ops::stack(&[&x[0], &x[1]], -1);
+        "matmul" (-2.0, 2.0) {[3, 4] [4, 5]} | {[1, 1] [1, 1]} | {[3, 0] [0, 2]} | {[0, 2] [2, 3]}:
+            |x| x[0].matmul(&x[1]);
+        "matmul with batches" (-2.0, 2.0) {[2, 3, 4] [4, 5]} | {[2, 1, 3, 4] [3, 4, 2]} | {[3, 4] [2, 4, 2]} | {[0, 2, 3] [0, 3, 1]}:
+            |x| x[0].matmul(&x[1]);
+        "matmul with vectors" (-2.0, 2.0) {[4] [4]} | {[4] [4, 3]} | {[3, 4] [4]} | {[2, 3, 4] [4]}:
+            |x| x[0].matmul(&x[1]);
+        "linear" (-2.0, 2.0) {[3, 4] [5, 4] [5]} | {[2, 3, 4] [1, 4] [1]} | {[4] [2, 4] [2]} | {[0, 4] [2, 4] [2]}:
+            |x| ops::linear(&x[0], &x[1], Some(&x[2]));
+        "linear without bias" (-2.0, 2.0) {[3, 4] [5, 4]}: |x| ops::linear(&x[0], &x[1], None);
+        "index_select" (-2.0, 2.0) {[4, 3]} | {[4, 0]} | {[4, 1]}: |x| x[0].index_select(0, &index(&[3, 0, -1, 0]));
+        "gather" (-2.0, 2.0) {[3, 4]}: |x| x[0].gather(1, &Tensor::from([[0_i64, 3, 3], [2, -1, 0]]));
+        "scatter_add" (-2.0, 2.0) {[3, 4] [2, 3]}:
+            |x| x[0].scatter_add(1, &Tensor::from([[0_i64, 3, 3], [2, 1, 0]]), &x[1]);
+        "sum over some" (-2.0, 2.0) {[2, 3, 4]} | {[2, 1, 0]} | {[1, 1, 1]}: |x| x[0].sum_dim([0, -1], true);
+        "sum_to" (-2.0, 2.0) {[2, 3, 4]} | {[1, 3, 1]}: |x| x[0].sum_to([3, 1]);
+        "mean over some" (-2.0, 2.0) {[2, 3, 4]} | {[1, 1, 1]}: |x| x[0].mean_dim([0, 2], false);
+        "var" (-2.0, 2.0) {[3, 4]} | {[2, 3]}: |x| x[0].var_dim(1, 1, true);
+        "std" (-2.0, 2.0) {[3, 4]}: |x| x[0].std();
+        "amax" (-2.0, 2.0) {[3, 4, 2]} | {[1, 1, 1]} | {[0, 2, 1]}: |x| x[0].amax([1, 2], false);
+        "amin" (-2.0, 2.0) {[3, 4, 2]} | {[1, 1, 1]}: |x| x[0].amin([0, 1], true);
+        "prod over some" (-2.0, 2.0) {[2, 3, 2]} | {[2, 1, 1]} | {[2, 0, 3]}: |x| x[0].prod_dim([0, 2], false);
+    });
+    for row in &mut all {
+        row.kinks_at_ties = ["max", "min", "amax", "amin"].contains(&row.name);
+    }
+    all
+}
