@@ -2,7 +2,7 @@
 //!
 //! Writing into a fresh allocation costs a page fault every 4 KiB, ten times the work of an addition. So a block that is
 //! no longer used goes back to the pool, and the next tensor of about its size takes it: a training loop in steady state
-//! asks the system for nothing. Small blocks wait in a cache of their thread, without a lock; large ones in a shared
+//! asks the system for nothing. Some small blocks wait in a cache of their thread, without a lock; all others in a shared
 //! pool with an upper bound ([`set_cache_limit`]).
 #![allow(unsafe_code, reason = "owns raw blocks; each block states why it is sound")]
 
@@ -100,40 +100,40 @@ impl Free {
 
     /// A block of the class, recycled if there is one, and whether it is zeroed.
     fn take(class: usize, bytes: usize) -> (Free, bool) {
-        let recycled = if bytes <= SMALL {
-            CACHE.try_with(|cache| cache.borrow_mut().0[class].pop()).ok().flatten()
-        } else {
-            let block = POOL.lock().unwrap_or_else(|e| e.into_inner())[class].pop();
-            if block.is_some() {
-                CACHED.fetch_sub(bytes, Ordering::Relaxed);
-            }
-            block
-        };
+        if bytes <= SMALL
+            && let Ok(Some(block)) = CACHE.try_with(|cache| cache.borrow_mut().0[class].pop())
+        {
+            return (block, false);
+        }
+        let recycled = POOL.lock().unwrap_or_else(|e| e.into_inner())[class].pop();
         match recycled {
-            Some(block) => (block, false),
+            Some(block) => {
+                CACHED.fetch_sub(bytes, Ordering::Relaxed);
+                (block, false)
+            }
             None => (Free::fresh(class, bytes), true),
         }
     }
 
+    /// To the cache of this thread where the block is small and there is room, else to the pool, else to the system.
     fn give_back(self, class: usize) {
         let bytes = bytes_of(class);
+        let mut block = Some(self);
         if bytes <= SMALL {
-            let mut block = Some(self);
-            // The cache is gone while its thread ends; then the block goes back to the system.
+            // The cache is gone while its thread ends.
             let _ = CACHE.try_with(|cache| {
                 let blocks = &mut cache.borrow_mut().0[class];
                 if blocks.len() * bytes < SMALL_KEEP {
-                    blocks.push(block.take().expect("taken once"));
+                    blocks.extend(block.take());
                 }
             });
-            if let Some(block) = block {
-                block.release(bytes);
-            }
-        } else if CACHED.load(Ordering::Relaxed) + bytes <= CACHE_LIMIT.load(Ordering::Relaxed) {
+        }
+        let Some(block) = block else { return };
+        if CACHED.load(Ordering::Relaxed) + bytes <= CACHE_LIMIT.load(Ordering::Relaxed) {
             CACHED.fetch_add(bytes, Ordering::Relaxed);
-            POOL.lock().unwrap_or_else(|e| e.into_inner())[class].push(self);
+            POOL.lock().unwrap_or_else(|e| e.into_inner())[class].push(block);
         } else {
-            self.release(bytes);
+            block.release(bytes);
         }
     }
 }
@@ -145,7 +145,7 @@ pub struct Stats {
     pub live: usize,
     /// The largest `live` so far, or since [`reset_peak`].
     pub peak: usize,
-    /// In large blocks that wait for reuse.
+    /// In blocks of the shared pool that wait for reuse.
     pub cached: usize,
     /// How many blocks the system allocator was asked for so far.
     pub system_allocations: usize,
@@ -174,13 +174,13 @@ pub fn reset_peak() {
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
-/// Sets how many bytes of large blocks may wait for reuse (1 GiB unless set), and gives the rest back to the system.
+/// Sets how many bytes of the shared pool may wait for reuse (1 GiB unless set), and gives the rest back to the system.
 pub fn set_cache_limit(bytes: usize) {
     CACHE_LIMIT.store(bytes, Ordering::Relaxed);
     trim_to(bytes);
 }
 
-/// Gives every large block that waits for reuse back to the system.
+/// Gives every block of the shared pool back to the system.
 pub fn trim() {
     trim_to(0);
 }
@@ -271,11 +271,6 @@ impl<T: Element> Storage<T> {
             *self = Storage::from_slice(self.as_slice());
         }
         self.get_mut().expect("the only handle: just made")
-    }
-
-    /// Whether two handles share their elements.
-    pub fn same(&self, other: &Self) -> bool {
-        self.block == other.block
     }
 }
 

@@ -7,7 +7,8 @@ use registry::{LAYS, Lay, input, rows};
 use std::collections::BTreeSet;
 use std::path::Path;
 use wengert::autograd::{gradcheck, gradgradcheck, recorded_ops};
-use wengert::{Rng, record};
+use wengert::nn::{GELU, Layer, LeakyReLU, Linear, ReLU, Sigmoid, Tanh};
+use wengert::{Rng, Tensor, record, sequential};
 
 #[test]
 fn every_operation_agrees_with_finite_differences_in_every_layout() {
@@ -86,4 +87,65 @@ fn no_operation_is_outside_the_registry() {
     }
     let missing: Vec<_> = expected.iter().filter(|name| !checked.contains(name.as_str())).collect();
     assert!(missing.is_empty(), "operations without a row in tests/registry/rows.rs: {missing:?}");
+}
+
+/// A layer's gradients of its parameters and of its input against central differences, along random directions.
+fn check_layer(name: &str, mut layer: Box<dyn Layer<f64>>, x: Tensor<f64>) {
+    let mut rng = Rng::new(5);
+    let mut random = |n: usize| (0..n).map(|_| rng.normal()).collect::<Vec<f64>>();
+    let leaf = x.tracked();
+    let y = record(|| layer.forward(&leaf));
+    let cotangent = random(y.numel());
+    let grads = y.clone().backward_with(&Tensor::from_slice(&cotangent, y.dims()));
+    let loss = |layer: &dyn Layer<f64>, x: &Tensor<f64>| -> f64 {
+        // Recorded, so that the layer is in training mode.
+        let y = record(|| layer.forward(x));
+        y.to_vec().iter().zip(&cotangent).map(|(y, v)| y * v).sum()
+    };
+    const STEP: f64 = 1e-5;
+    let agree = |what: &str, numeric: f64, analytic: f64| {
+        assert!((numeric - analytic).abs() <= 1e-6 * (1.0 + numeric.abs()), "{name}, {what}: {numeric} and {analytic}");
+    };
+    let direction = random(x.numel());
+    let moved = |h: f64| {
+        let values = x.to_vec().iter().zip(&direction).map(|(x, d)| x + h * d).collect();
+        Tensor::from_vec(values, x.dims())
+    };
+    let numeric = (loss(&*layer, &moved(STEP)) - loss(&*layer, &moved(-STEP))) / (2.0 * STEP);
+    let analytic = grads.get(&leaf).map_or(0.0, |g| g.to_vec().iter().zip(&direction).map(|(g, d)| g * d).sum());
+    agree("input", numeric, analytic);
+    for (parameter, values) in layer.parameters() {
+        let direction = random(values.numel());
+        let mut at = |h: f64| {
+            layer.for_each_param_mut(&mut |name, param| {
+                if name == parameter {
+                    param.as_mut_slice().iter_mut().zip(&direction).for_each(|(w, d)| *w += h * d);
+                }
+            });
+            loss(&*layer, &x)
+        };
+        let numeric = (at(STEP) - at(-2.0 * STEP)) / (2.0 * STEP);
+        at(STEP); // back to where it was
+        let analytic = grads.of(&values).to_vec().iter().zip(&direction).map(|(g, d)| g * d).sum();
+        agree(&parameter, numeric, analytic);
+    }
+}
+
+#[test]
+fn every_layer_agrees_with_finite_differences() {
+    let randn = |shape: &[usize]| Tensor::randn(shape).cast::<f64>();
+    let layers: Vec<(&str, Box<dyn Layer<f64>>, Tensor<f64>)> = vec![
+        ("Linear", Box::new(Linear::new(4, 3)), randn(&[5, 4])),
+        ("Linear without bias", Box::new(Linear::no_bias(4, 3)), randn(&[2, 5, 4])),
+        ("ReLU", Box::new(ReLU), randn(&[3, 4])),
+        ("LeakyReLU", Box::new(LeakyReLU::default()), randn(&[3, 4])),
+        ("GELU", Box::new(GELU::default()), randn(&[3, 4])),
+        ("GELU, tanh", Box::new(GELU { approximate: true }), randn(&[3, 4])),
+        ("Sigmoid", Box::new(Sigmoid), randn(&[3, 4])),
+        ("Tanh", Box::new(Tanh), randn(&[3, 4])),
+        ("Sequential", Box::new(sequential![Linear::new(4, 3), Tanh, Linear::new(3, 2)]), randn(&[5, 4])),
+    ];
+    for (name, layer, x) in layers {
+        check_layer(name, layer, x);
+    }
 }

@@ -16,6 +16,16 @@ fn checked(op: &str, i: i64, size: usize) -> usize {
     place as usize
 }
 
+/// [`checked`] for all elements.
+#[track_caller]
+fn all_checked(op: &str, index: &Tensor<i64>, size: usize) -> Vec<usize> {
+    let mut places = Vec::with_capacity(index.numel());
+    for &i in index.packed().elements() {
+        places.push(checked(op, i, size));
+    }
+    places
+}
+
 /// A shape cut at a dimension: `[outer, size, inner]`.
 fn cut(shape: &[usize], dim: usize) -> (usize, usize, usize) {
     (shape[..dim].iter().product(), shape[dim], shape[dim + 1..].iter().product())
@@ -28,7 +38,7 @@ impl<T: Element> Tensor<T> {
             format!("index_select: the index has shape {:?}, expected one dimension", index.shape())
         });
         let (_, size, inner) = cut(self.shape(), dim);
-        let places: Vec<usize> = index.to_vec().into_iter().map(|i| checked("index_select", i, size)).collect();
+        let places = all_checked("index_select", index, size);
         let mut shape = self.dims();
         shape[dim] = places.len();
         let x = self.packed();
@@ -90,7 +100,7 @@ impl<T: Float> Tensor<T> {
     #[track_caller]
     fn index_add_to(&self, dim: usize, index: &Tensor<i64>, size: usize) -> Tensor<T> {
         let (_, count, inner) = cut(self.shape(), dim);
-        let places: Vec<usize> = index.to_vec().into_iter().map(|i| checked("index_add", i, size)).collect();
+        let places = all_checked("index_add", index, size);
         let mut shape = self.dims();
         shape[dim] = size;
         let x = self.packed();
@@ -165,19 +175,13 @@ impl Tensor<i64> {
     /// When an element is not a class.
     #[track_caller]
     pub fn one_hot(&self, classes: usize) -> Tensor<f32> {
-        let labels: Vec<usize> = self
-            .to_vec()
-            .into_iter()
-            .map(|label| {
-                ensure((0..classes as i64).contains(&label), || {
-                    format!("one_hot: {label} is not one of {classes} classes")
-                });
-                label as usize
-            })
-            .collect();
+        let labels = self.packed();
+        for label in labels.elements() {
+            ensure((0..classes as i64).contains(label), || format!("one_hot: {label} is not one of {classes} classes"));
+        }
         Tensor::build(self.dims().with(self.rank(), classes), |y| {
             y.fill(0.0);
-            labels.iter().enumerate().for_each(|(i, &label)| y[i * classes + label] = 1.0);
+            labels.elements().iter().enumerate().for_each(|(i, &label)| y[i * classes + label as usize] = 1.0);
         })
     }
 }

@@ -32,6 +32,7 @@ impl<T: Element> Tensor<T> {
     /// let mask = wengert::Tensor::full([2, 3], true);
     /// assert_eq!(mask.to_vec(), [true; 6]);
     /// ```
+    #[track_caller]
     pub fn full(shape: impl Into<Shape>, value: T) -> Tensor<T> {
         Tensor::build(shape, |y| y.fill(value))
     }
@@ -43,6 +44,7 @@ impl<T: Element> Tensor<T> {
     }
 
     /// The element at each position is `f` of its row-major number.
+    #[track_caller]
     pub fn from_fn(shape: impl Into<Shape>, mut f: impl FnMut(usize) -> T) -> Tensor<T> {
         Tensor::build(shape, |y| y.iter_mut().enumerate().for_each(|(i, y)| *y = f(i)))
     }
@@ -64,11 +66,13 @@ impl<T: Number> Tensor<T> {
 /// [`Tensor::cast`] make the others.
 impl Tensor<f32> {
     /// All 0.
+    #[track_caller]
     pub fn zeros(shape: impl Into<Shape>) -> Tensor {
         Tensor::full(shape, 0.0)
     }
 
     /// All 1.
+    #[track_caller]
     pub fn ones(shape: impl Into<Shape>) -> Tensor {
         Tensor::full(shape, 1.0)
     }
@@ -88,21 +92,27 @@ impl Tensor<f32> {
     }
 
     /// Independent standard normal values, from the thread's generator ([`crate::seed`]).
+    #[track_caller]
     pub fn randn(shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
         crate::rng::with_thread_rng(|rng| Tensor::randn_with(shape, rng))
     }
 
     /// Independent values uniform in `[0, 1)`, from the thread's generator ([`crate::seed`]).
+    #[track_caller]
     pub fn rand(shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
         crate::rng::with_thread_rng(|rng| Tensor::rand_with(shape, rng))
     }
 
     /// Independent standard normal values, from the given generator.
+    #[track_caller]
     pub fn randn_with(shape: impl Into<Shape>, rng: &mut Rng) -> Tensor {
         Tensor::from_fn(shape, |_| rng.normal() as f32)
     }
 
     /// Independent values uniform in `[0, 1)`, from the given generator.
+    #[track_caller]
     pub fn rand_with(shape: impl Into<Shape>, rng: &mut Rng) -> Tensor {
         Tensor::from_fn(shape, |_| rng.uniform_f32())
     }

@@ -160,6 +160,7 @@ impl<T: Element> Tensor<T> {
 
     /// A new tensor whose elements `fill` writes, every one: before, they are of arbitrary value.
     #[inline]
+    #[track_caller]
     pub(crate) fn build(shape: impl Into<Shape>, fill: impl FnOnce(&mut [T])) -> Tensor<T> {
         let layout = Layout::contiguous(shape.into());
         let mut storage = Storage::scratch(layout.shape.numel());
