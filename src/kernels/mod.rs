@@ -11,6 +11,7 @@ pub mod optim;
 pub mod parallel;
 pub mod reduce;
 pub mod simd;
+pub mod softmax;
 mod strided;
 #[cfg(test)]
 mod testing;

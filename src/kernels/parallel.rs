@@ -26,3 +26,21 @@ pub fn tasks(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send) {
         (0..n).into_par_iter().for_each(f);
     }
 }
+
+/// Calls `f(i, a, b)` for the `i`-th chunk of `a` together with the `i`-th chunk of `b`; in parallel when there is more than
+/// one.
+pub fn chunk_pairs_mut<T: Send, U: Send>(
+    (a, a_chunk): (&mut [T], usize),
+    (b, b_chunk): (&mut [U], usize),
+    f: impl Fn(usize, &mut [T], &mut [U]) + Sync + Send,
+) {
+    let (a_chunk, b_chunk) = (a_chunk.max(1), b_chunk.max(1));
+    if a.len() <= a_chunk || rayon::current_num_threads() == 1 {
+        for (i, (a, b)) in a.chunks_mut(a_chunk).zip(b.chunks_mut(b_chunk)).enumerate() {
+            f(i, a, b);
+        }
+    } else {
+        let pairs = a.par_chunks_mut(a_chunk).zip(b.par_chunks_mut(b_chunk));
+        pairs.enumerate().for_each(|(i, (a, b))| f(i, a, b));
+    }
+}

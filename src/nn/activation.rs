@@ -65,10 +65,26 @@ pub struct Sigmoid;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tanh;
 
+/// [`Tensor::softmax`] along a dimension. For a loss give logits to cross-entropy instead: that is stable.
+#[derive(Clone, Copy, Debug)]
+pub struct Softmax {
+    /// The dimension along which the outputs add up to 1.
+    pub dim: isize,
+}
+
+/// [`Tensor::log_softmax`] along a dimension.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSoftmax {
+    /// The dimension along which the outputs are the logarithms of a distribution.
+    pub dim: isize,
+}
+
 stateless! {
     ReLU, "ReLU", |_layer, x| x.relu();
     LeakyReLU, "LeakyReLU", |layer, x| x.leaky_relu(layer.slope);
     GELU, "GELU", |layer, x| if layer.approximate { x.gelu_tanh() } else { x.gelu() };
     Sigmoid, "Sigmoid", |_layer, x| x.sigmoid();
     Tanh, "Tanh", |_layer, x| x.tanh();
+    Softmax, "Softmax", |layer, x| x.softmax(layer.dim);
+    LogSoftmax, "LogSoftmax", |layer, x| x.log_softmax(layer.dim);
 }

@@ -9,7 +9,7 @@ mod param;
 mod sequential;
 mod summary;
 
-pub use activation::{GELU, LeakyReLU, ReLU, Sigmoid, Tanh};
+pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
 pub use linear::Linear;
 pub use module::{Layer, Module, Slot, Walk, WalkMut};
 pub use param::{Buffer, Counter, Name, Param};

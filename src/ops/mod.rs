@@ -9,15 +9,18 @@ mod arithmetic;
 pub mod binary;
 mod cast;
 mod compare;
+mod cross_entropy;
 mod index;
 mod join;
 mod matmul;
 mod reduce;
 mod slicing;
+mod softmax;
 pub mod unary;
 mod view;
 
 pub(crate) use arithmetic::unbroadcast;
+pub(crate) use cross_entropy::softmax_cross_entropy;
 pub use join::{cat, stack};
 pub use matmul::linear;
 pub use slicing::{Index, Indices, step};

@@ -12,14 +12,14 @@ use crate::tensor::Tensor;
 use std::any::Any as Dynamic;
 
 /// The shape with the dimensions of the mask reduced to size 1.
-fn kept(shape: &Shape, mask: &[bool; MAX_RANK]) -> Shape {
+pub(super) fn kept(shape: &Shape, mask: &[bool; MAX_RANK]) -> Shape {
     let mut out = *shape;
     out.iter_mut().zip(mask).filter(|(_, reduced)| **reduced).for_each(|(size, _)| *size = 1);
     out
 }
 
 /// The shape without the dimensions of the mask.
-fn dropped(shape: &Shape, mask: &[bool; MAX_RANK]) -> Shape {
+pub(super) fn dropped(shape: &Shape, mask: &[bool; MAX_RANK]) -> Shape {
     let mut out = *shape;
     for dim in (0..shape.rank()).rev().filter(|&dim| mask[dim]) {
         out = out.without(dim);
