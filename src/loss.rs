@@ -5,7 +5,8 @@
 
 use crate::autograd::{Pull, is_recording, record_op};
 use crate::element::Float;
-use crate::ops::unbroadcast;
+use crate::ops::{softmax_cross_entropy, unbroadcast};
+use crate::shape::{Shape, ensure};
 use crate::tensor::Tensor;
 
 /// What becomes of the losses of the single elements.
@@ -27,6 +28,91 @@ impl Reduction {
             Reduction::Mean => losses.mean(),
             Reduction::Sum => losses.sum(),
             Reduction::None => losses,
+        }
+    }
+}
+
+/// The cross-entropy between `softmax(logits)` and the given classes: `-log softmax(logits)[target]`, its mean.
+///
+/// * `logits` `[batch, classes]`, or `[batch, classes, d1, ..]` with a class for each place, or `[classes]`
+/// * `target` `[batch]`, `[batch, d1, ..]` or `[]`
+///
+/// Finite, with the right gradient `(softmax(logits) - one_hot(target)) / batch`, for any finite logits.
+///
+/// ```
+/// use wengert::{Tensor, loss::cross_entropy};
+/// let logits = Tensor::from([[0.0_f32, 0.0], [1e4, -1e4]]);
+/// let loss = cross_entropy(&logits, &Tensor::from([1, 0]));
+/// assert!((loss.item() - 2f32.ln() / 2.0).abs() < 1e-6);
+/// ```
+///
+/// # Panics
+/// When the shapes do not fit, or a target is not a class.
+#[track_caller]
+pub fn cross_entropy<T: Float>(logits: &Tensor<T>, target: &Tensor<i64>) -> Tensor<T> {
+    cross_entropy_with(logits, target, CrossEntropyOptions::default())
+}
+
+/// What can be set of [`cross_entropy_with`].
+#[derive(Clone, Debug)]
+pub struct CrossEntropyOptions<T: Float = f32> {
+    /// A factor for each class, `[classes]`; the mean is then weighted by the targets' factors.
+    pub weight: Option<Tensor<T>>,
+    /// Targets with this number count for nothing; -100 by default.
+    pub ignore_index: i64,
+    /// How much of the target is spread evenly over all classes (Szegedy et al., 2016); 0 by default.
+    pub label_smoothing: f64,
+    /// What becomes of the losses of the single targets.
+    pub reduction: Reduction,
+}
+
+impl<T: Float> Default for CrossEntropyOptions<T> {
+    fn default() -> Self {
+        CrossEntropyOptions { weight: None, ignore_index: -100, label_smoothing: 0.0, reduction: Reduction::Mean }
+    }
+}
+
+/// [`cross_entropy`] with options, as PyTorch's `cross_entropy`. The mean over nothing but ignored targets is NaN.
+///
+/// # Panics
+/// As [`cross_entropy`].
+#[track_caller]
+pub fn cross_entropy_with<T: Float>(
+    logits: &Tensor<T>,
+    target: &Tensor<i64>,
+    options: CrossEntropyOptions<T>,
+) -> Tensor<T> {
+    // The classes last: [batch, d1, .., classes]
+    let (shape, class_dim) = (logits.dims(), if logits.rank() == 1 { 0 } else { 1 });
+    ensure(shape.rank() > 0, || "cross_entropy: []: expected logits [batch, classes]".to_string());
+    let expected: Vec<usize> = shape.iter().enumerate().filter(|&(d, _)| d != class_dim).map(|(_, &n)| n).collect();
+    ensure(target.shape() == expected, || {
+        format!("cross_entropy: {shape} and targets {:?}: expected targets {expected:?}", target.shape())
+    });
+    let mut order: Vec<isize> = (0..shape.rank() as isize).collect();
+    order.remove(class_dim);
+    order.push(class_dim as isize);
+    let rows = target.numel();
+    let logits =
+        if shape.rank() == 2 { logits.clone() } else { logits.permute(&order).reshape([rows, shape[class_dim]]) };
+    let target = target.reshape([rows]);
+    let CrossEntropyOptions { weight, ignore_index, label_smoothing, reduction } = options;
+    let losses = softmax_cross_entropy(&logits, &target, weight.as_ref(), ignore_index, label_smoothing);
+    match reduction {
+        Reduction::Sum => losses.sum(),
+        Reduction::None => losses.reshape(Shape::new(&expected)),
+        Reduction::Mean => {
+            let counted = target.ne_scalar(ignore_index).cast::<T>();
+            let total = match &weight {
+                Some(weight) => {
+                    let known = target.eq_scalar(ignore_index).cast::<i64>();
+                    // An ignored target takes the weight of class 0, times 0.
+                    let classes = &target * &(known * -1 + 1);
+                    (weight.detach().index_select(0, &classes) * counted).sum().item()
+                }
+                None => counted.sum().item(),
+            };
+            losses.sum() / total
         }
     }
 }
@@ -125,4 +211,61 @@ pub fn binary_cross_entropy_with_logits_with<T: Float>(
             [dx, pull.when(1, |grad| unbroadcast(-(&x * grad), &t.dims()))]
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd::record;
+
+    #[test]
+    fn losses_and_gradients_are_finite_and_right_at_logits_of_ten_thousand() {
+        let x = Tensor::from([[1e4_f32, -1e4], [-1e4, 1e4], [0.0, 1e4]]).tracked();
+        let loss = record(|| cross_entropy(&x, &Tensor::from([0, 0, 1])));
+        assert_eq!(loss.item(), 2e4 / 3.0);
+        let third = 1.0 / 3.0;
+        assert_eq!(loss.backward().of(&x).to_vec(), [0.0, 0.0, -third, third, 0.0, 0.0]);
+
+        let x = Tensor::from([1e4_f32, -1e4, 1e4, -1e4]).tracked();
+        let loss = record(|| binary_cross_entropy_with_logits(&x, &Tensor::from([1.0, 0.0, 0.0, 1.0])));
+        assert_eq!(loss.item(), 5e3);
+        assert_eq!(loss.backward().of(&x).to_vec(), [0.0, 0.0, 0.25, -0.25]);
+        let options = BinaryCrossEntropyOptions { pos_weight: Some(Tensor::from([3.0])), reduction: Reduction::None };
+        let loss = binary_cross_entropy_with_logits_with(&x, &Tensor::from([1.0, 0.0, 0.0, 1.0]), options);
+        assert_eq!(loss.to_vec(), [0.0, 0.0, 1e4, 3e4]);
+
+        let loss = mse_loss(&x, &Tensor::from([-1e4]));
+        assert_eq!(loss.item(), 2e8);
+    }
+
+    #[test]
+    fn the_weighted_mean_leaves_ignored_targets_out() {
+        let logits = Tensor::<f64>::from([[0.0, 0.0], [0.0, 0.0], [3.0, 0.0]]);
+        let options =
+            CrossEntropyOptions { weight: Some(Tensor::from([1.0, 3.0])), ignore_index: 9, ..Default::default() };
+        let loss = cross_entropy_with(&logits, &Tensor::from([0, 1, 9]), options.clone());
+        assert!((loss.item() - 2f64.ln()).abs() < 1e-15);
+        assert!(cross_entropy_with(&logits, &Tensor::from([9, 9, 9]), options).item().is_nan());
+    }
+
+    #[test]
+    fn classes_stand_in_the_second_dimension() {
+        let logits = Tensor::<f64>::from_fn([2, 3, 4], |i| (i as f64 * 1.3).sin());
+        let target = Tensor::from_fn([2, 4], |i| i as i64 % 3);
+        let options = CrossEntropyOptions { reduction: Reduction::None, ..Default::default() };
+        let losses = cross_entropy_with(&logits, &target, options);
+        for (b, p) in [(0, 0), (1, 2), (0, 3)] {
+            let row = logits.i((b, .., p)).log_softmax(0);
+            let expected = -row.get(&[target.get(&[b, p]) as usize]);
+            assert!((losses.get(&[b, p]) - expected).abs() < 1e-15);
+        }
+        let single = cross_entropy(&logits.i((0, .., 0)), &Tensor::scalar(0));
+        assert!((single.item() - losses.get(&[0, 0])).abs() < 1e-15);
+    }
+
+    #[test]
+    #[should_panic(expected = "cross_entropy: [2, 3, 4] and targets [2, 3]: expected targets [2, 4]")]
+    fn targets_of_another_shape_are_refused() {
+        cross_entropy(&Tensor::zeros([2, 3, 4]), &Tensor::full([2, 3], 0));
+    }
 }

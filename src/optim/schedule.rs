@@ -72,6 +72,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "every: expected at least 1, found 0")]
     fn a_step_schedule_of_period_zero_is_refused() {
-        step(1.0, 0, 0.5);
+        let _ = step(1.0, 0, 0.5);
     }
 }

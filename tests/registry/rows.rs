@@ -140,6 +140,19 @@ pub fn rows() -> Vec<Row> {
         "gather" (-2.0, 2.0) {[3, 4]}: |x| x[0].gather(1, &Tensor::from([[0_i64, 3, 3], [2, -1, 0]]));
         "scatter_add" (-2.0, 2.0) {[3, 4] [2, 3]}:
             |x| x[0].scatter_add(1, &Tensor::from([[0_i64, 3, 3], [2, 1, 0]]), &x[1]);
+        "softmax" (-2.0, 2.0) {[2, 3, 4]} | {[1, 1, 1]} | {[2, 0, 3]}: |x| x[0].softmax(1);
+        "log_softmax" (-2.0, 2.0) {[3, 4]} | {[1, 1]} | {[0, 3]}: |x| x[0].log_softmax(-1);
+        "logsumexp" (-2.0, 2.0) {[2, 3, 4]} | {[1, 1, 1]} | {[0, 2, 3]}: |x| x[0].logsumexp([1, 2], false);
+        "cross_entropy" (-2.0, 2.0) {[3, 4]} | {[3, 3]}: |x| loss::cross_entropy(&x[0], &index(&[2, 0, 1]));
+        "cross_entropy with options" (0.3, 2.0) {[2, 3, 2]}: |x| {
+            let options = loss::CrossEntropyOptions {
+                weight: Some(Tensor::from([1.0, 2.0, 0.5])),
+                label_smoothing: 0.1,
+                ignore_index: -1,
+                ..Default::default()
+            };
+            loss::cross_entropy_with(&x[0], &Tensor::from([[2_i64, -1], [0, 1]]), options)
+        };
         "sum over some" (-2.0, 2.0) {[2, 3, 4]} | {[2, 1, 0]} | {[1, 1, 1]}: |x| x[0].sum_dim([0, -1], true);
         "sum_to" (-2.0, 2.0) {[2, 3, 4]} | {[1, 3, 1]}: |x| x[0].sum_to([3, 1]);
         "mean over some" (-2.0, 2.0) {[2, 3, 4]} | {[1, 1, 1]}: |x| x[0].mean_dim([0, 2], false);
