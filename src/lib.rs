@@ -4,6 +4,7 @@ pub mod autograd;
 pub mod data;
 pub mod element;
 pub mod error;
+pub mod io;
 pub mod kernels;
 pub mod loss;
 pub mod memory;

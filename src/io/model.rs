@@ -1,0 +1,187 @@
+//! A model's state: its parameters, buffers and counters, under PyTorch's names.
+
+use super::header::Header;
+use super::safetensors::{Reader, distinct};
+use super::{AnyTensor, save_tensors};
+use crate::element::{DType, Float};
+use crate::error::{Error, Result};
+use crate::nn::{Module, Slot};
+use crate::tensor::Tensor;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+/// Every parameter, buffer and counter (an `i64` scalar) of a model with its dotted name, in the order of the fields:
+/// PyTorch's `state_dict`. The tensors share the model's values; training the model on does not change them.
+pub fn state<T: Float>(model: &(impl Module<T> + ?Sized)) -> Vec<(String, AnyTensor)> {
+    let mut all = Vec::new();
+    model.for_each(&mut |name, slot| {
+        let tensor = match slot {
+            Slot::Param(param) => AnyTensor::from(&**param),
+            Slot::Buffer(buffer) => buffer.get().into(),
+            Slot::Counter(counter) => Tensor::scalar(counter.get()).into(),
+        };
+        all.push((name.to_string(), tensor));
+    });
+    all
+}
+
+/// Saves a model's parameters, buffers and counters as a safetensors file, which is replaced as a whole: a crash leaves
+/// the old file or the new one ([`super::write_atomically`]). `f32` is written as F32, `f64` as F64, counters as I64.
+///
+/// # Errors
+/// [`Error::DuplicateKeys`] when two parts of the model have the same name; [`Error::Io`] when the file cannot be written.
+pub fn save<T: Float>(path: impl AsRef<Path>, model: &(impl Module<T> + ?Sized)) -> Result<()> {
+    save_tensors(path, &state(model), &BTreeMap::new())
+}
+
+/// Loads what [`save`] or PyTorch saved: every name of the model must be in the file, and no other.
+///
+/// F32, F64, F16 and BF16 are taken for floats of either type, rounded to the nearest where the model's has fewer bits
+/// (beyond its range: infinity); counters must be I64. Frozen parameters are loaded too and stay frozen.
+///
+/// # Errors
+/// When the file is missing or is not exactly one intact safetensors file, or when names are missing
+/// ([`Error::MissingKeys`], which lists them all), unknown ([`Error::UnknownKeys`]) or stand twice
+/// ([`Error::DuplicateKeys`]), or a shape or an element type does not fit. Then the model is as it was before.
+pub fn load<T: Float>(path: impl AsRef<Path>, model: &mut (impl Module<T> + ?Sized)) -> Result<()> {
+    load_with(path, model, LoadOptions::default()).map(|_| ())
+}
+
+/// What [`load_with`] takes from a file.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions<'a> {
+    /// Whether missing and unknown names are errors (the default); if not, they are returned, and what is missing keeps
+    /// its values.
+    pub strict: bool,
+    /// What stands before the model's names in the file, such as `"model."`; names without it are nobody's and are passed
+    /// over. Nothing by default.
+    pub prefix: &'a str,
+}
+
+impl Default for LoadOptions<'_> {
+    fn default() -> Self {
+        LoadOptions { strict: true, prefix: "" }
+    }
+}
+
+/// The names for which [`load_with`] found no partner, in full, as they stand (or would) in the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Of the model, not in the file.
+    pub missing: Vec<String>,
+    /// In the file, not of the model.
+    pub unknown: Vec<String>,
+}
+
+/// [`load`], with a choice of what to do about names that do not match, and of a part of the file.
+///
+/// ```
+/// use wengert::{io, nn::Linear};
+/// # let path = std::env::temp_dir().join(format!("wengert-doc-load-{}.safetensors", std::process::id()));
+/// io::save(&path, &Linear::no_bias(4, 2))?;
+/// let mut net = Linear::new(4, 2);
+/// let loaded = io::load_with(&path, &mut net, io::LoadOptions { strict: false, ..Default::default() })?;
+/// assert_eq!(loaded.missing, ["bias"]);
+/// # std::fs::remove_file(path).unwrap();
+/// # Ok::<(), wengert::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`load`]; missing and unknown names only when `strict`.
+pub fn load_with<T: Float>(
+    path: impl AsRef<Path>,
+    model: &mut (impl Module<T> + ?Sized),
+    options: LoadOptions,
+) -> Result<Loaded> {
+    let path = path.as_ref();
+    let (header, mut reader) = Reader::open(path)?;
+    let wanted = wanted(model, options.prefix);
+    distinct(path, wanted.iter().map(|want| &*want.name))?;
+    let loaded = compare(&header, &wanted, options.prefix);
+    if options.strict && !loaded.missing.is_empty() {
+        return Err(Error::missing_keys(path, loaded.missing));
+    }
+    if options.strict && !loaded.unknown.is_empty() {
+        return Err(Error::unknown_keys(path, loaded.unknown));
+    }
+    // All is found to fit, then all is read, then all is set: a failure leaves the model as it was.
+    for want in &wanted {
+        if let Some(entry) = header.find(&want.name) {
+            if !entry.dtype.reads_as(want.dtype) {
+                return Err(Error::key_dtype(path, &*want.name, want.dtype, entry.dtype));
+            }
+            if want.shape[..] != entry.shape[..] {
+                return Err(Error::key_shape(path, &*want.name, &want.shape, &entry.shape));
+            }
+        }
+    }
+    let mut tensors = HashMap::new();
+    let mut counts = HashMap::new();
+    for want in wanted {
+        let Some(entry) = header.find(&want.name) else { continue };
+        let name = want.name[options.prefix.len()..].to_string();
+        if want.dtype == DType::I64 {
+            counts.insert(name, reader.read::<i64>(entry)?.item());
+        } else {
+            tensors.insert(name, reader.read::<T>(entry)?);
+        }
+    }
+    set(model, tensors, &counts);
+    Ok(loaded)
+}
+
+/// A name of the model with what must stand under it.
+struct Want {
+    name: String,
+    dtype: DType,
+    shape: Vec<usize>,
+}
+
+fn wanted<T: Float>(model: &(impl Module<T> + ?Sized), prefix: &str) -> Vec<Want> {
+    let mut wanted = Vec::new();
+    model.for_each(&mut |name, slot| {
+        let (dtype, shape) = match slot {
+            Slot::Param(param) => (T::DTYPE, param.shape().to_vec()),
+            Slot::Buffer(buffer) => (T::DTYPE, buffer.get().shape().to_vec()),
+            Slot::Counter(_) => (DType::I64, Vec::new()),
+        };
+        wanted.push(Want { name: format!("{prefix}{name}"), dtype, shape });
+    });
+    wanted
+}
+
+fn compare(header: &Header, wanted: &[Want], prefix: &str) -> Loaded {
+    let names: HashSet<&str> = wanted.iter().map(|want| &*want.name).collect();
+    let missing = wanted.iter().map(|want| &want.name).filter(|name| header.find(name).is_none()).cloned();
+    let entries = header.entries.iter().map(|entry| &*entry.name);
+    let unknown = entries.filter(|name| name.starts_with(prefix) && !names.contains(name)).map(String::from);
+    Loaded { missing: missing.collect(), unknown: unknown.collect() }
+}
+
+/// Puts the values under their names, which are the model's.
+fn set<T: Float>(
+    model: &mut (impl Module<T> + ?Sized),
+    mut tensors: HashMap<String, Tensor<T>>,
+    counts: &HashMap<String, i64>,
+) {
+    model.for_each_param_mut(&mut |name, param| {
+        if let Some(tensor) = tensors.remove(name) {
+            param.set(&tensor);
+        }
+    });
+    model.for_each(&mut |name, slot| match slot {
+        Slot::Param(_) => {
+            assert!(!tensors.contains_key(name), "load: {name} is in the model's visit, not in visit_mut")
+        }
+        Slot::Buffer(buffer) => {
+            if let Some(tensor) = tensors.get(name) {
+                buffer.set(tensor);
+            }
+        }
+        Slot::Counter(counter) => {
+            if let Some(&count) = counts.get(name) {
+                counter.set(count);
+            }
+        }
+    });
+}
