@@ -53,6 +53,12 @@ impl LabelledImages {
         &self.pixels[index * size..][..size]
     }
 
+    /// Keeps the first `len` images.
+    pub fn truncate(&mut self, len: usize) {
+        self.labels.truncate(len);
+        self.pixels.truncate(len * self.height * self.width);
+    }
+
     /// Reads an IDX file of images, `[len, height, width]`, and one of their labels, `[len]`, each 0 to 9.
     ///
     /// # Errors

@@ -3,6 +3,17 @@
 
 use rayon::prelude::*;
 
+/// Sets how many threads the kernels work on; unless it is called, there is one for each core, or as many as
+/// `RAYON_NUM_THREADS` says. Results do not depend on it.
+///
+/// # Panics
+/// When the threads have been started already: call it before anything is computed.
+#[track_caller]
+pub fn set_num_threads(threads: usize) {
+    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    assert!(built.is_ok(), "set_num_threads({threads}): the threads have been started already; call it first");
+}
+
 /// Elements of cheap element-wise work under which waking another thread costs more than it saves.
 pub const GRAIN: usize = 1 << 15;
 

@@ -1,0 +1,60 @@
+//! Training steps: forward, loss, backward and update, on data in memory. The throughput "elem/s" counts samples.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use wengert::loss::cross_entropy;
+use wengert::nn::{Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential};
+use wengert::optim::{Adam, Optimizer};
+use wengert::{Tensor, record, sequential};
+
+/// The network of `examples/mnist_cnn.rs`.
+fn mnist_cnn() -> Sequential {
+    sequential![
+        Conv2d::new(1, 32, 3),
+        ReLU,
+        MaxPool2d::new(2),
+        Conv2d::new(32, 64, 3),
+        ReLU,
+        MaxPool2d::new(2),
+        Conv2d::new(64, 64, 3),
+        ReLU,
+        Flatten::default(),
+        Linear::new(576, 64),
+        ReLU,
+        Linear::new(64, 10),
+    ]
+}
+
+fn mlp() -> Sequential {
+    sequential![Linear::new(784, 512), ReLU, Linear::new(512, 512), ReLU, Linear::new(512, 10)]
+}
+
+const BATCH: usize = 64;
+
+fn training(c: &mut Criterion) {
+    let mut group = c.benchmark_group("training step");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for (name, mut net, shape) in [("mnist_cnn", mnist_cnn(), vec![BATCH, 1, 28, 28]), ("mlp", mlp(), vec![BATCH, 784])]
+    {
+        let (x, y) = (Tensor::rand(shape), Tensor::from_fn([BATCH], |i| i as i64 % 10));
+        let mut optimizer = Adam::new(1e-3);
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                let loss = record(|| cross_entropy(&net.forward(&x), &y));
+                optimizer.step(&mut net, &loss.backward());
+            })
+        });
+    }
+    group.finish();
+
+    let mut group = c.benchmark_group("inference");
+    let net = mnist_cnn();
+    for batch in [1, 256] {
+        let x = Tensor::rand([batch, 1, 28, 28]);
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(format!("mnist_cnn, batch {batch}"), |bench| bench.iter(|| net.forward(&x)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, training);
+criterion_main!(benches);

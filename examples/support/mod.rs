@@ -1,0 +1,110 @@
+//! What the examples share: options, progress, tables, pictures.
+
+pub mod plot;
+mod progress;
+
+pub use progress::Progress;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+use std::fmt::Display;
+use std::path::PathBuf;
+
+/// The command line of an example that trains on digits.
+pub struct Options {
+    pub data: Option<PathBuf>,
+    pub epochs: u64,
+    pub batch_size: usize,
+    pub lr: f64,
+    pub seed: u64,
+    pub save: Option<PathBuf>,
+    pub load: Option<PathBuf>,
+    pub plot: Option<PathBuf>,
+    pub eval: bool,
+    pub smoke: bool,
+}
+
+impl Options {
+    /// Reads the command line, sets the number of threads; ends the program on `--help` and on a mistake.
+    pub fn parse(about: &'static str) -> Options {
+        let at_least_one = || value_parser!(u64).range(1..);
+        let command = Command::new("example").about(about).args([
+            file("data", "DIR", "Folder with MNIST's four IDX files, gzipped or plain [default: built-in digits]"),
+            Arg::new("epochs")
+                .long("epochs")
+                .value_parser(value_parser!(u64))
+                .default_value("5")
+                .help("Passes over the data"),
+            Arg::new("batch-size")
+                .long("batch-size")
+                .value_parser(at_least_one())
+                .default_value("64")
+                .help("Images per step"),
+            Arg::new("lr")
+                .long("lr")
+                .value_parser(value_parser!(f64))
+                .default_value("0.001")
+                .help("Learning rate of Adam"),
+            Arg::new("seed")
+                .long("seed")
+                .value_parser(value_parser!(u64))
+                .default_value("0")
+                .help("Seed of everything random"),
+            Arg::new("threads").long("threads").value_parser(at_least_one()).help("Threads [default: all cores]"),
+            file("save", "FILE", "Save the network after each epoch, as safetensors"),
+            file("load", "FILE", "Start from a saved network"),
+            file("plot", "DIR", "Write the loss curve and misread digits as PNG"),
+            flag("eval", "Only test, do not train; with --load"),
+            flag("smoke", "A run of seconds on a little data, for tests"),
+        ]);
+        let found = command.get_matches();
+        if let Some(&threads) = found.get_one::<u64>("threads") {
+            wengert::set_num_threads(threads as usize);
+        }
+        let path = |name| found.get_one::<PathBuf>(name).cloned();
+        let smoke = found.get_flag("smoke");
+        let epochs: u64 = *found.get_one("epochs").expect("has a default");
+        Options {
+            data: path("data"),
+            epochs: if smoke { epochs.min(1) } else { epochs },
+            batch_size: *found.get_one::<u64>("batch-size").expect("has a default") as usize,
+            lr: *found.get_one("lr").expect("has a default"),
+            seed: *found.get_one("seed").expect("has a default"),
+            save: path("save"),
+            load: path("load"),
+            plot: path("plot"),
+            eval: found.get_flag("eval"),
+            smoke,
+        }
+    }
+}
+
+fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).value_parser(value_parser!(PathBuf)).help(help)
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+/// `7 2 1`.
+pub fn joined(values: &[impl Display]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// How often each label, in rows, was read as each class, in columns.
+pub fn confusion_matrix(labels: &[u8], predictions: &[u8], classes: usize) -> String {
+    let mut counts = vec![vec![0; classes]; classes];
+    labels.iter().zip(predictions).for_each(|(&label, &read)| counts[usize::from(label)][usize::from(read)] += 1);
+    let row = |head: String, cells: &[usize]| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>6}")).collect();
+        format!("{head:>4}{cells}\n")
+    };
+    let head = row(String::new(), &(0..classes).collect::<Vec<_>>());
+    head + &counts.iter().enumerate().map(|(label, cells)| row(label.to_string(), cells)).collect::<String>()
+}
+
+/// The mean of each `window` values.
+pub fn smoothed(values: &[f64], window: usize) -> Vec<(f64, f64)> {
+    let mean = |(i, part): (usize, &[f64])| ((i * window) as f64, part.iter().sum::<f64>() / part.len() as f64);
+    values.chunks(window).enumerate().map(mean).collect()
+}

@@ -1,0 +1,58 @@
+//! The same seed gives the same bits on any number of threads.
+
+use rayon::ThreadPoolBuilder;
+use wengert::loss::cross_entropy;
+use wengert::nn::{BatchNorm2d, Conv2d, Dropout, Flatten, Layer, LayerNorm, Linear, MaxPool2d, Module, ReLU};
+use wengert::optim::{Adam, Optimizer};
+use wengert::{Tensor, record, seed, sequential};
+
+/// Trains for some steps; the bits of the losses and of all parameters and of the gradient of the input.
+fn train() -> Vec<u32> {
+    seed(3);
+    let mut net = sequential![
+        Conv2d::new(3, 16, 3),
+        BatchNorm2d::new(16),
+        ReLU,
+        MaxPool2d::new(2),
+        Conv2d::new(16, 24, 3),
+        ReLU,
+        Dropout::new(0.3),
+        Flatten::default(),
+        Linear::new(24 * 11 * 11, 256),
+        LayerNorm::new([256]),
+        ReLU,
+        Linear::new(256, 10),
+    ];
+    let mut optimizer = Adam::new(1e-3);
+    let (x, y) = (Tensor::randn([32, 3, 28, 28]).tracked(), Tensor::from_fn([32], |i| i as i64 % 10));
+    let mut bits = Vec::new();
+    let mut keep = |x: &Tensor| bits.extend(x.to_vec().into_iter().map(f32::to_bits));
+    for _ in 0..4 {
+        let loss = record(|| cross_entropy(&net.forward(&x), &y));
+        keep(&loss);
+        let grads = loss.backward();
+        keep(&grads.of(&x));
+        optimizer.step(&mut net, &grads);
+    }
+    net.parameters().iter().for_each(|(_, param)| keep(param));
+    keep(&net.forward(&x));
+    // Sums and products that are large enough to be shared out.
+    let wide = Tensor::randn([300, 5000]);
+    keep(&wide.sum());
+    keep(&wide.sum_dim(0, false));
+    keep(&wide.matmul(&wide.t()));
+    keep(&wide.softmax(1).var_dim(1, 1, false));
+    bits
+}
+
+#[test]
+fn training_gives_the_same_bits_on_1_2_3_and_8_threads() {
+    let on = |threads| ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(train);
+    let first = on(1);
+    assert!(first.iter().any(|&bits| bits != 0));
+    for threads in [2, 3, 8] {
+        assert!(on(threads) == first, "{threads} threads change the bits");
+    }
+    // Nor does the pool matter: on this thread it is the same.
+    assert!(train() == first, "the calling thread changes the bits");
+}

@@ -1,0 +1,317 @@
+//! Values and all gradients against PyTorch, from the fixtures that `tests/fixtures/make.py` wrote.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use wengert::io::{self, TensorFile};
+use wengert::loss::{self, BinaryCrossEntropyOptions, CrossEntropyOptions, Reduction};
+use wengert::nn::{
+    BatchNorm2d, Conv2d, Conv2dOptions, Embedding, Layer, LayerNorm, Linear, MaxPool2d, Module, Slot, Tanh,
+};
+use wengert::ops::{self, AvgPool2dOptions, Conv2dOptions as Options, MaxPool2dOptions};
+use wengert::optim::{Adam, AdamOptions, AdamW, Optimizer, Sgd, SgdOptions};
+use wengert::{Gradients, Tensor, module, record, sequential};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// Fails unless the largest difference is below 1e-5 of the largest value.
+#[track_caller]
+fn close(what: &str, ours: &Tensor, theirs: &Tensor) {
+    assert_eq!(ours.shape(), theirs.shape(), "{what}: shape");
+    let (ours, theirs) = (ours.to_vec(), theirs.to_vec());
+    let largest = theirs.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+    for (i, (a, b)) in ours.iter().zip(&theirs).enumerate() {
+        assert!((a - b).abs() <= 1e-5 * largest, "{what}: element {i}: {a}, PyTorch {b}, largest {largest}");
+    }
+}
+
+struct Fixture {
+    file: TensorFile,
+    cases: BTreeSet<String>,
+}
+
+impl Fixture {
+    fn load() -> Fixture {
+        let file = io::load_tensors(fixture("pytorch.safetensors")).unwrap();
+        let cases = file.tensors.iter().map(|(name, _)| name.split('/').next().unwrap().to_string()).collect();
+        Fixture { file, cases }
+    }
+
+    fn get(&self, name: &str) -> Tensor {
+        self.file.get(name).unwrap()
+    }
+
+    fn ints(&self, name: &str) -> Tensor<i64> {
+        self.file.get(name).unwrap()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.file.tensors.iter().any(|(there, _)| there == name)
+    }
+
+    /// Compares an operation's output and the gradients of all its inputs.
+    fn check(&mut self, case: &str, f: impl Fn(&[Tensor]) -> Tensor) {
+        assert!(self.cases.remove(case), "{case}: no such case, or checked twice");
+        let inputs: Vec<Tensor> = (0..)
+            .map(|i| format!("{case}/x{i}"))
+            .take_while(|name| self.has(name) && self.has(&name.replace("/x", "/dx")))
+            .map(|name| self.get(&name).tracked())
+            .collect();
+        let y = record(|| f(&inputs));
+        close(&format!("{case}: output"), &y, &self.get(&format!("{case}/y")));
+        let grads = y.backward_with(&self.get(&format!("{case}/v")));
+        for (i, x) in inputs.iter().enumerate() {
+            let name = format!("{case}/dx{i}");
+            close(&name, &grads.get(x).unwrap_or_else(|| x.zeros_like()), &self.get(&name));
+        }
+    }
+
+    /// Sets a module's parameters, buffers and counters to those of a case.
+    fn set(&self, prefix: &str, module: &mut dyn Module) {
+        module.for_each_param_mut(&mut |name, param| param.set(&self.get(&format!("{prefix}/{name}"))));
+        module.for_each(&mut |name, slot| match slot {
+            Slot::Buffer(buffer) => buffer.set(&self.get(&format!("{prefix}/{name}"))),
+            Slot::Counter(counter) => counter.set(self.ints(&format!("{prefix}/{name}")).item()),
+            Slot::Param(_) => {}
+        });
+    }
+
+    /// Compares a module's parameters, buffers and counters with those of a case.
+    fn compare(&self, prefix: &str, module: &dyn Module) {
+        module.for_each(&mut |name, slot| {
+            let name = format!("{prefix}/{name}");
+            match slot {
+                Slot::Param(param) => close(&name, param, &self.get(&name)),
+                Slot::Buffer(buffer) => close(&name, &buffer.get(), &self.get(&name)),
+                Slot::Counter(counter) => assert_eq!(counter.get(), self.ints(&name).item(), "{name}"),
+            }
+        });
+    }
+
+    fn compare_gradients(&self, case: &str, module: &dyn Module, grads: &Gradients) {
+        for (name, param) in module.parameters() {
+            let name = format!("{case}/dstate/{name}");
+            close(&name, &grads.of(&param), &self.get(&name));
+        }
+    }
+
+    /// Compares a layer's output, the gradients of its input and parameters, and its state afterwards.
+    fn layer(&mut self, case: &str, mut layer: impl Layer, training: bool) {
+        assert!(self.cases.remove(case), "{case}: no such case, or checked twice");
+        self.set(&format!("{case}/state"), &mut layer);
+        let x = self.get(&format!("{case}/x0")).tracked();
+        let mode = if training { wengert::autograd::Mode::Train } else { wengert::autograd::Mode::Eval };
+        let y = record(|| wengert::with_mode(mode, || layer.forward(&x)));
+        close(&format!("{case}: output"), &y, &self.get(&format!("{case}/y")));
+        let grads = y.backward_with(&self.get(&format!("{case}/v")));
+        close(&format!("{case}/dx0"), &grads.of(&x), &self.get(&format!("{case}/dx0")));
+        self.compare_gradients(case, &layer, &grads);
+        self.compare(&format!("{case}/after"), &layer);
+    }
+
+    /// Compares the parameters after each of 20 steps.
+    fn optimizer(&mut self, case: &str, mut optimizer: impl Optimizer) {
+        assert!(self.cases.remove(case), "{case}: no such case, or checked twice");
+        let mut net = sequential![Linear::new(4, 8), Tanh, Linear::new(8, 2)];
+        self.set(&format!("{case}/state"), &mut net);
+        let (x, y) = (self.get(&format!("{case}/x0")), self.get(&format!("{case}/x1")));
+        for step in 0..20 {
+            let loss = record(|| loss::mse_loss(&net.forward(&x), &y));
+            optimizer.step(&mut net, &loss.backward());
+            self.compare(&format!("{case}/after{step}"), &net);
+        }
+    }
+}
+
+#[test]
+fn every_fixture_agrees() {
+    let mut all = Fixture::load();
+    let element_wise: [(&str, fn(&Tensor) -> Tensor); 25] = [
+        ("exp", |x| x.exp()),
+        ("expm1", |x| x.expm1()),
+        ("square", |x| x.square()),
+        ("abs", |x| x.abs()),
+        ("sin", |x| x.sin()),
+        ("cos", |x| x.cos()),
+        ("tanh", |x| x.tanh()),
+        ("sigmoid", |x| x.sigmoid()),
+        ("erf", |x| x.erf()),
+        ("relu", |x| x.relu()),
+        ("neg", |x| -x),
+        ("silu", |x| x.silu()),
+        ("gelu", |x| x.gelu()),
+        ("gelu_tanh", |x| x.gelu_tanh()),
+        ("softplus", |x| x.softplus()),
+        ("leaky_relu", |x| x.leaky_relu(0.01)),
+        ("elu", |x| x.elu(1.0)),
+        ("log_sigmoid", |x| x.log_sigmoid()),
+        ("log", |x| x.log()),
+        ("sqrt", |x| x.sqrt()),
+        ("rsqrt", |x| x.rsqrt()),
+        ("reciprocal", |x| x.reciprocal()),
+        ("log1p", |x| x.log1p()),
+        ("powf", |x| x.powf(2.5)),
+        ("clamp", |x| x.clamp(-1.0, 0.5)),
+    ];
+    for (case, f) in element_wise {
+        all.check(case, |x| f(&x[0]));
+    }
+    all.check("add", |x| &x[0] + &x[1]);
+    all.check("sub", |x| &x[0] - &x[1]);
+    all.check("mul", |x| &x[0] * &x[1]);
+    all.check("div", |x| &x[0] / &x[1]);
+    all.check("pow", |x| x[0].pow(&x[1]));
+    all.check("maximum", |x| x[0].maximum(&x[1]));
+    all.check("minimum", |x| x[0].minimum(&x[1]));
+    for case in ["matmul", "matmul_batched", "matmul_vector"] {
+        all.check(case, |x| x[0].matmul(&x[1]));
+    }
+    all.check("sum_dim", |x| x[0].sum_dim([0, 2], true));
+    all.check("mean_dim", |x| x[0].mean_dim([1, 2], false));
+    all.check("var_dim", |x| x[0].var_dim(1, 1, false));
+    all.check("std", |x| x[0].std());
+    all.check("prod_dim", |x| x[0].prod_dim(1, false));
+    all.check("amax", |x| x[0].amax([0, 2], false));
+    all.check("amin", |x| x[0].amin(1, true));
+    all.check("amax_of_equals", |x| ops::cat(&[&x[0], &x[0]], 1).amax(1, false));
+    all.check("logsumexp", |x| x[0].logsumexp([0, 2], false));
+    all.check("softmax", |x| x[0].softmax(1));
+    all.check("log_softmax", |x| x[0].log_softmax(-1));
+    all.check("cat", |x| ops::cat(&[&x[0], &x[1]], 1));
+    all.check("stack", |x| ops::stack(&[&x[0], &x[1]], -1));
+    all.check("where", |x| x[0].gt(&x[1].expand([3, 4])).choose(&x[0], &(&x[1] * 2.0)));
+    let index = all.ints("gather/x1");
+    all.check("gather", |x| x[0].gather(1, &index));
+    let index = all.ints("index_select/x1");
+    all.check("index_select", |x| x[0].index_select(0, &index));
+
+    let labels = all.ints("cross_entropy/x1");
+    all.check("cross_entropy", |x| loss::cross_entropy(&x[0], &labels));
+    all.check("cross_entropy_none", |x| {
+        let options = CrossEntropyOptions { reduction: Reduction::None, ..Default::default() };
+        loss::cross_entropy_with(&x[0], &labels, options)
+    });
+    all.check("cross_entropy_options", |x| {
+        let weight = Some(Tensor::from([1.0, 2.0, 0.5]));
+        loss::cross_entropy_with(
+            &x[0],
+            &labels,
+            CrossEntropyOptions { weight, label_smoothing: 0.1, ..Default::default() },
+        )
+    });
+    let places = all.ints("cross_entropy_places/x1");
+    all.check("cross_entropy_places", |x| loss::cross_entropy(&x[0], &places));
+    all.check("mse_loss", |x| loss::mse_loss(&x[0], &x[1]));
+    all.check("binary_cross_entropy_with_logits", |x| loss::binary_cross_entropy_with_logits(&x[0], &x[1]));
+    all.check("binary_cross_entropy_pos_weight", |x| {
+        let pos_weight = Some(Tensor::from([1.0, 2.0, 3.0, 0.5]));
+        let options = BinaryCrossEntropyOptions { pos_weight, reduction: Reduction::Sum };
+        loss::binary_cross_entropy_with_logits_with(&x[0], &x[1], options)
+    });
+
+    all.check("conv2d", |x| ops::conv2d(&x[0], &x[1], Some(&x[2]), Options::default()));
+    all.check("conv2d_all", |x| {
+        let options = Options { stride: [2, 1], padding: [1, 2], dilation: [1, 2], groups: 2, ..Default::default() };
+        ops::conv2d(&x[0], &x[1], Some(&x[2]), options)
+    });
+    all.check("conv2d_depthwise", |x| {
+        ops::conv2d(&x[0], &x[1], None, Options { padding: [1, 1], groups: 4, ..Default::default() })
+    });
+    all.check("conv2d_pointwise", |x| {
+        ops::conv2d(&x[0], &x[1], None, Options { stride: [2, 2], ..Default::default() })
+    });
+    all.check("max_pool2d", |x| ops::max_pool2d(&x[0], 2, MaxPool2dOptions::default()));
+    all.check("max_pool2d_all", |x| {
+        let options = MaxPool2dOptions { stride: Some([2, 1]), padding: [1, 0], dilation: [1, 2], ceil_mode: true };
+        ops::max_pool2d(&x[0], [3, 2], options)
+    });
+    all.check("avg_pool2d", |x| ops::avg_pool2d(&x[0], 2, AvgPool2dOptions::default()));
+    all.check("avg_pool2d_all", |x| {
+        let options =
+            AvgPool2dOptions { stride: Some([2, 2]), padding: [1, 1], ceil_mode: true, count_include_pad: false };
+        ops::avg_pool2d(&x[0], 3, options)
+    });
+
+    all.layer("linear", Linear::new(4, 3), true);
+    all.layer("linear_no_bias", Linear::no_bias(4, 3), true);
+    let options = Conv2dOptions { stride: [2, 2], padding: [1, 1], ..Default::default() };
+    all.layer("conv_layer", Conv2d::with(3, 4, 3, options), true);
+    all.layer("batch_norm", BatchNorm2d::new(3), true);
+    all.layer("batch_norm_eval", BatchNorm2d::new(3), false);
+    all.layer("layer_norm", LayerNorm::new([4, 6]), true);
+    embedding(&mut all);
+
+    all.optimizer("sgd", Sgd::new(0.1));
+    all.optimizer(
+        "sgd_momentum",
+        Sgd::with(SgdOptions { lr: 0.05, momentum: 0.9, dampening: 0.1, weight_decay: 0.01, nesterov: false }),
+    );
+    all.optimizer(
+        "sgd_nesterov",
+        Sgd::with(SgdOptions { lr: 0.05, momentum: 0.9, nesterov: true, ..Default::default() }),
+    );
+    all.optimizer("adam", Adam::new(0.01));
+    all.optimizer("adam_l2", Adam::with(AdamOptions { lr: 0.01, betas: [0.8, 0.99], eps: 1e-6, weight_decay: 0.1 }));
+    all.optimizer("adamw", AdamW::with(AdamOptions { lr: 0.01, weight_decay: 0.1, ..Default::default() }));
+    assert!(all.cases.is_empty(), "fixtures that no test compares with: {:?}", all.cases);
+}
+
+/// An embedding takes whole numbers, so it is no [`Layer`].
+fn embedding(all: &mut Fixture) {
+    assert!(all.cases.remove("embedding"));
+    let mut layer = Embedding::with_padding(7, 3, 2);
+    all.set("embedding/state", &mut layer);
+    let y = record(|| layer.forward(&all.ints("embedding/x0")));
+    close("embedding: output", &y, &all.get("embedding/y"));
+    let grads = y.backward_with(&all.get("embedding/v"));
+    all.compare_gradients("embedding", &layer, &grads);
+}
+
+/// The network of `examples/mnist_cnn.rs`.
+struct Cnn {
+    conv1: Conv2d,
+    conv2: Conv2d,
+    conv3: Conv2d,
+    fc1: Linear,
+    fc2: Linear,
+}
+module!(Cnn { conv1, conv2, conv3, fc1, fc2 });
+
+impl Layer for Cnn {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let pool = MaxPool2d::new(2);
+        let x = pool.forward(&self.conv1.forward(x).relu());
+        let x = pool.forward(&self.conv2.forward(&x).relu());
+        self.fc2.forward(&self.fc1.forward(&self.conv3.forward(&x).relu().flatten(1)).relu())
+    }
+}
+
+#[test]
+fn a_state_dict_written_by_pytorch_loads_and_gives_the_same_output_and_gradients() {
+    let mut net = Cnn {
+        conv1: Conv2d::new(1, 32, 3),
+        conv2: Conv2d::new(32, 64, 3),
+        conv3: Conv2d::new(64, 64, 3),
+        fc1: Linear::new(576, 64),
+        fc2: Linear::new(64, 10),
+    };
+    io::load(fixture("mnist_cnn.safetensors"), &mut net).unwrap();
+    let case = io::load_tensors(fixture("mnist_cnn_case.safetensors")).unwrap();
+    let get = |name: &str| case.get::<f32>(name).unwrap();
+    let x = get("x").tracked();
+    let (logits, loss) = record(|| {
+        let logits = net.forward(&x);
+        let loss = loss::cross_entropy(&logits, &case.get("target").unwrap());
+        (logits, loss)
+    });
+    close("logits", &logits, &get("logits"));
+    close("loss", &loss, &get("loss"));
+    let grads = loss.backward();
+    close("dx", &grads.of(&x), &get("dx"));
+    for (name, param) in net.parameters() {
+        let grad = grads.of(&param);
+        let seen = if grad.rank() > 1 { grad.flatten(1).sum_dim(1, false) } else { grad };
+        close(&name, &seen, &get(&format!("d/{name}")));
+    }
+}
