@@ -1,5 +1,6 @@
 //! The sealed element types of tensors: `f32`, `f64` (differentiable: [`Float`]), `i64`, `u8` and `bool`.
 
+use crate::kernels::math;
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -172,10 +173,7 @@ pub trait Float: Number + Neg<Output = Self> + crate::kernels::gemm::Gemm {
         if self >= Self::of(min) && self <= Self::of(max) { Self::ONE } else { Self::ZERO }
     }
     /// `ln(1 + e^x)`, stable for any `x`.
-    #[inline(always)]
-    fn softplus(self) -> Self {
-        self.relu() + (-self.abs()).exp().ln_1p()
-    }
+    fn softplus(self) -> Self;
 }
 
 macro_rules! element {
@@ -243,8 +241,10 @@ macro_rules! integer {
 integer!(i64);
 integer!(u8);
 
+/// `exp`, .. are what the kernels' loops inline: of `f32` functions that vectorise.
 macro_rules! float {
-    ($t:ident) => {
+    ($t:ident, $exp:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $sigmoid:path, $erf:path,
+     $softplus:path) => {
         impl Number for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -296,15 +296,15 @@ macro_rules! float {
             }
             #[inline(always)]
             fn exp(self) -> Self {
-                $t::exp(self)
+                $exp(self)
             }
             #[inline(always)]
             fn ln(self) -> Self {
-                $t::ln(self)
+                $ln(self)
             }
             #[inline(always)]
             fn ln_1p(self) -> Self {
-                $t::ln_1p(self)
+                $ln_1p(self)
             }
             #[inline(always)]
             fn sin(self) -> Self {
@@ -316,19 +316,23 @@ macro_rules! float {
             }
             #[inline(always)]
             fn tanh(self) -> Self {
-                $t::tanh(self)
+                $tanh(self)
             }
             #[inline(always)]
             fn sigmoid(self) -> Self {
-                1.0 / (1.0 + (-self).exp())
+                $sigmoid(self)
             }
             #[inline(always)]
             fn erf(self) -> Self {
-                crate::kernels::math::erf(self as f64) as $t
+                $erf(self)
+            }
+            #[inline(always)]
+            fn softplus(self) -> Self {
+                $softplus(self)
             }
             #[inline(always)]
             fn exp_m1(self) -> Self {
-                $t::exp_m1(self)
+                $exp_m1(self)
             }
             #[inline(always)]
             fn pow(self, y: Self) -> Self {
@@ -341,5 +345,15 @@ macro_rules! float {
         }
     };
 }
-float!(f32);
-float!(f64);
+float!(f32, math::exp, math::exp_m1, math::ln, math::ln_1p, math::tanh, math::sigmoid, math::erf, math::softplus);
+float!(
+    f64,
+    f64::exp,
+    f64::exp_m1,
+    f64::ln,
+    f64::ln_1p,
+    f64::tanh,
+    math::sigmoid_f64,
+    math::erf_f64,
+    math::softplus_f64
+);

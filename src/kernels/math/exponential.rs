@@ -1,0 +1,125 @@
+//! `e^x` and what is made of it.
+//!
+//! `x = n ln 2 + r` with a whole `n` and `|r| <= ln 2 / 2`; then `e^x = 2^n e^r`, and `e^r` is a polynomial.
+
+use super::{LN_2_HIGH, LN_2_LOW, polynomial};
+use std::f32::consts::LOG2_E;
+
+/// Adding this to a number below 2^22 rounds it to a whole number, which stands in the lowest bits of the sum.
+const ROUND: f32 = (3 << 22) as f32;
+/// No low part. The compiler may leave out the addition of -0, which changes nothing, but not that of 0, which changes -0.
+const NONE: f32 = -0.0;
+/// What the exponent's bits of 1 say.
+const BIAS: i32 = 127;
+
+/// `x = n ln 2 + r` in parts.
+struct Reduced {
+    /// The bits of a number whose lowest ones are `n + offset`.
+    bits: i32,
+    n: f32,
+    /// `r` rounded twice, its larger part, and what makes that exact.
+    r: f32,
+    high: f32,
+    low: f32,
+}
+
+/// Takes `high + low` apart, where `low` is no larger than the rounding of `high` unless `high` is small.
+#[inline(always)]
+fn reduced(high: f32, low: f32, offset: i32) -> Reduced {
+    let round = ROUND + offset as f32;
+    let shifted = (high + low) * LOG2_E + round;
+    let n = shifted - round;
+    let (high, low) = (high - n * LN_2_HIGH, low - n * LN_2_LOW);
+    Reduced { bits: shifted.to_bits() as i32, n, r: high + low, high, low }
+}
+
+/// `2^(b - 127)` from a number whose lowest nine bits are `b`, from 1 to 254.
+#[inline(always)]
+fn power(b: i32) -> f32 {
+    f32::from_bits((b as u32) << 23)
+}
+
+impl Reduced {
+    /// `e^r - 1 - high`: what is left of the series after its largest term.
+    #[inline(always)]
+    fn rest(&self) -> f32 {
+        let series = [0.500_000_006, 0.166_665_440_6, 0.041_666_285_73, 0.008_366_488_559, 0.001_394_626_649];
+        self.low + self.r * self.r * polynomial(self.r, series)
+    }
+}
+
+/// `e^x` for `x` from -105 to 89.5.
+#[inline(always)]
+fn exp_inside(x: f32) -> f32 {
+    let x = reduced(x, NONE, 2 * BIAS);
+    // 1 + high, with its rounding error put back.
+    let sum = 1.0 + x.high;
+    let y = sum + ((x.high - (sum - 1.0)) + x.rest());
+    // 2^n in two halves: with one, infinity and the subnormal numbers would be out of reach.
+    let half = x.bits >> 1;
+    y * power(half) * power(x.bits.wrapping_sub(half))
+}
+
+/// `e^x`.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    // The comparisons are false for NaN, which so stays.
+    let x = if x > 89.5 { 89.5 } else { x };
+    exp_inside(if x < -105.0 { -105.0 } else { x })
+}
+
+/// `e^x - 1`, exact near 0.
+#[inline(always)]
+pub fn exp_m1(x: f32) -> f32 {
+    let clamped = if x > 88.8 { 88.8 } else { x };
+    let clamped = if clamped < -18.0 { -18.0 } else { clamped };
+    // (2^n - 1) + 2^n q, halved on the way: 2^128 is infinite.
+    let r = reduced(clamped, NONE, BIAS - 1);
+    let (q, half) = (r.high + r.rest(), power(r.bits));
+    let y = ((half - 0.5) + half * q) * 2.0;
+    // Subnormal numbers would lose their last bit by halving; -0 stays -0.
+    (if r.n == 0.0 { q } else { y }).copysign(x)
+}
+
+/// `e^(high + low) - 1` for a sum from -80 to 80 whose `high` is the exact part.
+#[inline(always)]
+pub(super) fn exp_m1_inside(high: f32, low: f32) -> f32 {
+    let r = reduced(high, low, BIAS);
+    let power = power(r.bits);
+    (power - 1.0) + power * (r.high + r.rest())
+}
+
+/// The hyperbolic tangent.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    // From 9.02 on the nearest number to tanh is 1.
+    let a = if x.abs() > 9.1 { 9.1 } else { x.abs() };
+    let square = a * a;
+    let odd = [-0.333_333_150_5, 0.133_324_852_3, -0.053_840_426_53, 0.021_018_373_57, -0.006_193_643_117];
+    let small = a + a * (square * polynomial(square, odd));
+    let e = exp_m1_inside(a + a, NONE);
+    (if a < 0.5625 { small } else { e / (e + 2.0) }).copysign(x)
+}
+
+/// `e^-|x|`.
+#[inline(always)]
+pub(super) fn exp_of_negative(x: f32) -> f32 {
+    exp_inside(if x.abs() > 105.0 { -105.0 } else { -x.abs() })
+}
+
+/// The logistic function `1 / (1 + e^-x)`.
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    let e = exp_of_negative(x);
+    // e^x / (e^x + 1) for negative x, which keeps small values exact.
+    let y = (if x < 0.0 { e } else { 1.0 }) / (1.0 + e);
+    // The same with one rounding that counts instead of two.
+    if x < -1.2 { e - e * y } else { y }
+}
+
+/// The logistic function of `f64`.
+#[inline(always)]
+pub fn sigmoid_f64(x: f64) -> f64 {
+    let e = (-x.abs()).exp();
+    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+}
