@@ -146,7 +146,7 @@ mod tests {
         write_atomically(&path, |file| file.write_all(&contents(0))).unwrap();
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
-                (0..20).for_each(|i| write_atomically(&path, |file| file.write_all(&contents(i))).unwrap());
+                (0..8).for_each(|i| write_atomically(&path, |file| file.write_all(&contents(i))).unwrap());
             });
             while !writer.is_finished() {
                 let read = fs::read(&path).unwrap();

@@ -83,8 +83,8 @@ impl Header {
             Error::malformed(path, LENGTH_BYTES + e.valid_up_to() as u64, "UTF-8", "bytes that are none")
         })?;
         let mut header = Header::parse(path, text)?;
-        header.name(path)?;
-        header.place(path, LENGTH_BYTES + header_length, length)?;
+        header.check_names(path)?;
+        header.check_places(path, LENGTH_BYTES + header_length, length)?;
         Ok(header)
     }
 
@@ -115,7 +115,7 @@ impl Header {
     /// Sorts by place in the file and finds that the tensors follow each other without gap or overlap up to the end.
     ///
     /// Begins are offsets from the header's end (`data`) before and from the file's begin after.
-    fn place(&mut self, path: &Path, data: u64, length: u64) -> Result<()> {
+    fn check_places(&mut self, path: &Path, data: u64, length: u64) -> Result<()> {
         let mut end = 0;
         for &i in &in_order(&self.entries, |entry| (entry.begin, entry.bytes())) {
             let entry = &mut self.entries[i as usize];
@@ -137,7 +137,7 @@ impl Header {
     }
 
     /// Finds that no name stands twice.
-    fn name(&self, path: &Path) -> Result<()> {
+    fn check_names(&self, path: &Path) -> Result<()> {
         let by_name = in_order(&self.entries, |entry| &*entry.name);
         let name = |i: u32| &*self.entries[i as usize].name;
         let mut twice: Vec<String> = Vec::new();
@@ -244,8 +244,10 @@ fn shown(name: &str) -> String {
     }
 }
 
-/// The text of a header, its length in front, and where the elements of each tensor begin behind it: element types in
-/// the order given must not grow in size, so that every element stands at a multiple of its size.
+/// A header with its length in front, for tensors whose elements follow each other in this order.
+///
+/// Filled up with spaces to a multiple of 8: where tensors of larger elements come first, each element then stands at a
+/// multiple of its size.
 pub(super) fn write<'a>(
     tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize])>,
     metadata: &BTreeMap<String, String>,

@@ -6,10 +6,10 @@
 //! ```
 //! use wengert::{Tensor, io, nn::{Layer, Linear}};
 //! # let path = std::env::temp_dir().join(format!("wengert-doc-io-{}.safetensors", std::process::id()));
-//! let net = Linear::new(4, 2);
+//! let net: Linear = Linear::new(4, 2);
 //! io::save(&path, &net)?;
 //!
-//! let mut same = Linear::new(4, 2);
+//! let mut same: Linear = Linear::new(4, 2);
 //! io::load(&path, &mut same)?;
 //! let x = Tensor::randn([3, 4]);
 //! assert_eq!(same.forward(&x).to_vec(), net.forward(&x).to_vec());

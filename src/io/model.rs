@@ -78,8 +78,9 @@ pub struct Loaded {
 /// ```
 /// use wengert::{io, nn::Linear};
 /// # let path = std::env::temp_dir().join(format!("wengert-doc-load-{}.safetensors", std::process::id()));
-/// io::save(&path, &Linear::no_bias(4, 2))?;
-/// let mut net = Linear::new(4, 2);
+/// let without_bias: Linear = Linear::no_bias(4, 2);
+/// io::save(&path, &without_bias)?;
+/// let mut net: Linear = Linear::new(4, 2);
 /// let loaded = io::load_with(&path, &mut net, io::LoadOptions { strict: false, ..Default::default() })?;
 /// assert_eq!(loaded.missing, ["bias"]);
 /// # std::fs::remove_file(path).unwrap();
@@ -184,4 +185,141 @@ fn set<T: Float>(
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::test_dir;
+    use crate::nn::{Buffer, Counter, Linear, Param, Walk, WalkMut};
+
+    /// A model with a slot of every kind.
+    struct Net<T: Float> {
+        fc: Vec<Linear<T>>,
+        mean: Buffer<T>,
+        seen: Counter,
+    }
+
+    impl<T: Float> Module<T> for Net<T> {
+        fn visit(&self, walk: &mut Walk<T>) {
+            walk.child("fc", &self.fc);
+            walk.state("running_mean", Slot::Buffer(&self.mean));
+            walk.state("num_batches_tracked", Slot::Counter(&self.seen));
+        }
+        fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
+            walk.child("fc", &mut self.fc);
+        }
+    }
+
+    fn net<T: Float>(seen: i64) -> Net<T> {
+        let net = Net {
+            fc: vec![Linear::new(3, 2), Linear::no_bias(2, 1)],
+            mean: Buffer::new(Tensor::full([2], T::of(seen as f64 / 3.0))),
+            seen: Counter::default(),
+        };
+        net.seen.set(seen);
+        net
+    }
+
+    fn values<T: Float>(net: &Net<T>) -> Vec<(String, Vec<f64>)> {
+        let values = |x: AnyTensor| match x {
+            AnyTensor::I64(x) => vec![x.item() as f64],
+            x => x.get::<T>().unwrap().to_vec().into_iter().map(|x| x.to_f64()).collect(),
+        };
+        state(net).into_iter().map(|(name, x)| (name, values(x))).collect()
+    }
+
+    #[test]
+    fn the_state_has_every_slot_under_pytorchs_name() {
+        let names: Vec<String> = state(&net::<f32>(7)).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["fc.0.weight", "fc.0.bias", "fc.1.weight", "running_mean", "num_batches_tracked"]);
+    }
+
+    #[test]
+    fn a_saved_model_is_loaded_bit_by_bit() {
+        fn check<T: Float>(name: &str) {
+            let path = test_dir("model").join(name);
+            let (saved, mut loaded) = (net::<T>(7), net::<T>(1));
+            save(&path, &saved).unwrap();
+            load(&path, &mut loaded).unwrap();
+            assert_eq!(values(&loaded), values(&saved));
+        }
+        check::<f32>("f32");
+        check::<f64>("f64");
+    }
+
+    #[test]
+    fn a_model_of_the_other_float_type_gets_the_nearest_values() {
+        let path = test_dir("model").join("other");
+        let (wide, mut narrow) = (net::<f64>(7), net::<f32>(1));
+        save(&path, &wide).unwrap();
+        load(&path, &mut narrow).unwrap();
+        let rounded = |(name, x): (String, Vec<f64>)| (name, x.into_iter().map(|x| f64::from(x as f32)).collect());
+        assert_eq!(values(&narrow), values(&wide).into_iter().map(rounded).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn loading_keeps_what_is_frozen_frozen_and_what_is_trained_trained() {
+        let path = test_dir("model").join("frozen");
+        save(&path, &net::<f32>(0)).unwrap();
+        let mut net = net::<f32>(1);
+        net.freeze("fc.0");
+        load(&path, &mut net).unwrap();
+        let trained: Vec<bool> = net.fc.iter().map(|fc| fc.weight.is_trainable()).collect();
+        assert_eq!(trained, [false, true]);
+    }
+
+    #[test]
+    fn a_saved_state_does_not_change_when_training_goes_on() {
+        let mut net = net::<f32>(7);
+        let (before, state) = (net.fc[0].weight.to_vec(), state(&net));
+        net.fc[0].weight.as_mut_slice().fill(5.0);
+        assert_eq!(state[0].1.get::<f32>().unwrap().to_vec(), before);
+    }
+
+    #[test]
+    fn names_that_do_not_match_are_returned_where_that_is_asked_for() {
+        let path = test_dir("model").join("part");
+        let (saved, mut loaded) = (net::<f32>(7), net::<f32>(1));
+        let mut tensors = state(&saved);
+        tensors.remove(1);
+        tensors.push(("fc.2.weight".into(), Tensor::zeros([1]).into()));
+        save_tensors(&path, &tensors, &BTreeMap::new()).unwrap();
+        let bias = loaded.fc[0].bias.as_ref().unwrap().to_vec();
+        let options = LoadOptions { strict: false, ..Default::default() };
+        let report = load_with(&path, &mut loaded, options).unwrap();
+        assert_eq!(report, Loaded { missing: vec!["fc.0.bias".into()], unknown: vec!["fc.2.weight".into()] });
+        assert_eq!(loaded.fc[0].bias.as_ref().unwrap().to_vec(), bias);
+        assert_eq!(loaded.fc[0].weight.to_vec(), saved.fc[0].weight.to_vec());
+        assert_eq!(loaded.seen.get(), 7);
+    }
+
+    #[test]
+    fn a_prefix_finds_a_model_among_other_tensors() {
+        let path = test_dir("model").join("prefix");
+        let (saved, mut loaded) = (net::<f32>(7), net::<f32>(1));
+        let mut tensors: Vec<_> = state(&saved).into_iter().map(|(name, x)| (format!("model.{name}"), x)).collect();
+        tensors.push(("optimizer.step".into(), Tensor::from(9_i64).into()));
+        save_tensors(&path, &tensors, &BTreeMap::new()).unwrap();
+        load_with(&path, &mut loaded, LoadOptions { prefix: "model.", ..Default::default() }).unwrap();
+        assert_eq!(values(&loaded), values(&saved));
+        let missing = load_with(&path, &mut loaded, LoadOptions { prefix: "ema.", ..Default::default() });
+        assert!(matches!(missing, Err(Error::MissingKeys { keys, .. }) if keys[0] == "ema.fc.0.weight"));
+    }
+
+    #[test]
+    #[should_panic(expected = "load: weight is in the model's visit, not in visit_mut")]
+    fn a_parameter_that_cannot_be_set_is_not_passed_over() {
+        struct Half(Param);
+        impl Module for Half {
+            fn visit(&self, walk: &mut Walk) {
+                walk.child("weight", &self.0);
+            }
+            fn visit_mut(&mut self, _: &mut WalkMut) {}
+        }
+        let path = test_dir("model").join("half");
+        let mut half = Half(Param::new(Tensor::zeros([2])));
+        save(&path, &half).unwrap();
+        let _ = load(&path, &mut half);
+    }
 }

@@ -148,6 +148,15 @@ impl<'a> Reader<'a> {
 
     /// The tensor of an entry whose element type reads as `T`.
     pub fn read<T: Element>(&mut self, entry: &Entry) -> Result<Tensor<T>> {
+        let bytes = entry.shape.iter().product::<usize>().saturating_mul(size_of::<T>());
+        // A sparse file may be as long as it says and yet exceed the memory; asked this way, that is no abort.
+        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
+            Error::io(
+                self.path,
+                format!("{bytes} bytes of memory for {}", entry.name),
+                io::ErrorKind::OutOfMemory.into(),
+            )
+        })?;
         let mut result = Ok(());
         let tensor = Tensor::build(&*entry.shape, |y| result = self.fill(entry, y));
         result.map(|()| tensor)
