@@ -7,7 +7,7 @@ macro_rules! dtypes {
     ($($name:ident $bits:literal),+) => {
         /// An element type of the format.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[allow(non_camel_case_types, reason = "the format's own names")]
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "the format's own names")]
         #[repr(u8)]
         pub(super) enum Dtype {
             $($name),+

@@ -54,7 +54,7 @@ impl TensorFile {
 /// use std::collections::BTreeMap;
 /// use wengert::{Tensor, io};
 /// # let path = std::env::temp_dir().join(format!("wengert-doc-tensors-{}.safetensors", std::process::id()));
-/// let tensors = [("x", Tensor::from([1.5, 2.5]).into()), ("label", Tensor::from(7_i64).into())];
+/// let tensors = [("x", Tensor::from([1.5_f32, 2.5]).into()), ("label", Tensor::from(7_i64).into())];
 /// let metadata = BTreeMap::from([("epoch".to_string(), "3".to_string())]);
 /// io::save_tensors(&path, &tensors, &metadata)?;
 ///
