@@ -72,6 +72,43 @@ pub trait Dataset: Send + Sync {
     fn batches(&self, batch_size: usize, rng: &mut Rng) -> Batches<'_, Self> {
         Batches::new(self, batch_size, rng)
     }
+
+    /// The same samples with `f` of every batch: to normalise, to augment, to leave out the labels.
+    ///
+    /// It runs where the batch is made: under [`DataLoader::prefetch`](super::DataLoader::prefetch), beside the training.
+    ///
+    /// ```
+    /// use wengert::{Tensor, data::Dataset};
+    /// let data = (Tensor::full([100, 3], 0.5), Tensor::<i64>::arange(0, 100));
+    /// // MNIST's mean and standard deviation.
+    /// let normalised = data.transform(|(x, y)| ((x - 0.1307) / 0.3081, y));
+    /// assert!((normalised.batch(&[7]).0.to_vec()[0] - 1.1986_f32).abs() < 1e-4);
+    /// ```
+    fn transform<B: Send + 'static, F: Fn(Self::Batch) -> B + Send + Sync>(self, f: F) -> Transformed<Self, F>
+    where
+        Self: Sized,
+    {
+        Transformed { dataset: self, f }
+    }
+}
+
+/// A data set with a function of every batch: [`Dataset::transform`].
+#[derive(Clone, Copy, Debug)]
+pub struct Transformed<D, F> {
+    dataset: D,
+    f: F,
+}
+
+impl<D: Dataset, B: Send + 'static, F: Fn(D::Batch) -> B + Send + Sync> Dataset for Transformed<D, F> {
+    type Batch = B;
+    #[track_caller]
+    fn len(&self) -> usize {
+        self.dataset.len()
+    }
+    #[track_caller]
+    fn batch(&self, indices: &[usize]) -> B {
+        (self.f)(self.dataset.batch(indices))
+    }
 }
 
 impl<D: Dataset + ?Sized> Dataset for Arc<D> {

@@ -10,7 +10,8 @@ use std::thread::{self, JoinHandle};
 /// Gives out a data set in batches, epoch by epoch.
 ///
 /// The order of an epoch depends on the seed and on the epoch's number alone, so a training run that is resumed at
-/// epoch 12 sees the batches that it would have seen.
+/// epoch 12 sees the batches that it would have seen. So does what [`Dataset::batch`] draws from the thread's generator,
+/// to augment images for instance: each batch has a stream of its own, on whatever thread it is made.
 ///
 /// ```
 /// use wengert::{Tensor, data::DataLoader};
@@ -95,10 +96,11 @@ impl<D: Dataset + 'static> DataLoader<D> {
     /// has ended when the iterator has been dropped, which waits for the batch in work.
     pub fn epoch(&self, epoch: u64) -> Epoch<D> {
         let mut order: Vec<usize> = (0..self.dataset.len()).collect();
+        let rng = self.rng.stream(epoch);
         if self.shuffle {
-            self.rng.stream(epoch).shuffle(&mut order);
+            rng.clone().shuffle(&mut order);
         }
-        let plan = Plan::new(order, self.batch_size, self.drop_last);
+        let plan = Plan { rng: Some(rng), ..Plan::new(order, self.batch_size, self.drop_last) };
         let left = plan.left();
         let source = match self.prefetch.min(left) {
             0 => Source::Here(self.dataset.clone(), plan),
@@ -123,6 +125,8 @@ struct Plan {
     order: Vec<usize>,
     batch_size: usize,
     next: usize,
+    /// Has a stream for each batch to draw from; without it, batches draw from the thread's generator as it stands.
+    rng: Option<Rng>,
 }
 
 impl Plan {
@@ -130,7 +134,7 @@ impl Plan {
         if drop_last {
             order.truncate(order.len() / batch_size * batch_size);
         }
-        Plan { order, batch_size, next: 0 }
+        Plan { order, batch_size, next: 0, rng: None }
     }
 
     fn left(&self) -> usize {
@@ -140,7 +144,23 @@ impl Plan {
     fn next<D: Dataset + ?Sized>(&mut self, dataset: &D) -> Option<D::Batch> {
         let start = self.next;
         self.next = self.order.len().min(start.saturating_add(self.batch_size));
+        let _drawing = self.rng.as_ref().map(|rng| Drawing::from(rng.stream((start / self.batch_size) as u64)));
         (start < self.next).then(|| dataset.batch(&self.order[start..self.next]))
+    }
+}
+
+/// While it lives, another generator stands in for the thread's, which it keeps.
+struct Drawing(Rng);
+
+impl Drawing {
+    fn from(rng: Rng) -> Drawing {
+        Drawing(with_thread_rng(|thread| std::mem::replace(thread, rng)))
+    }
+}
+
+impl Drop for Drawing {
+    fn drop(&mut self) {
+        with_thread_rng(|thread| std::mem::swap(thread, &mut self.0));
     }
 }
 
@@ -383,6 +403,23 @@ mod tests {
             untaken.next();
             drop(untaken);
         }
+    }
+
+    #[test]
+    fn what_a_batch_draws_follows_from_seed_epoch_and_batch_alone() {
+        let draws = |prefetch, epoch| {
+            let data = numbers(10).transform(|batch| (batch, with_thread_rng(Rng::next_u64)));
+            let loader = DataLoader::new(data, 3).seed(5).prefetch(prefetch);
+            loader.epoch(epoch).map(|(_, draw)| draw).collect::<Vec<_>>()
+        };
+        crate::seed(1);
+        let (first, after) = (draws(0, 2), with_thread_rng(Rng::next_u64));
+        crate::seed(1);
+        assert_eq!((draws(2, 2), with_thread_rng(Rng::next_u64)), (first.clone(), after));
+        let mut all = [first, draws(0, 3), draws(2, 4)].concat();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 3 * 4, "no two batches draw the same");
     }
 
     #[test]

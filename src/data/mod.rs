@@ -5,7 +5,7 @@ mod idx;
 mod loader;
 mod mnist;
 
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Transformed};
 pub use idx::{Idx, read_idx, write_idx};
 pub use loader::{Batches, DataLoader, Epoch};
 pub use mnist::{LabelledImages, Mnist};
