@@ -72,6 +72,12 @@ fn dir(test: &str) -> PathBuf {
     dir
 }
 
+/// A new file with these bytes. To cut an old one to nothing instead makes some file systems wait for the disk.
+fn put(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+    let _ = fs::remove_file(&path);
+    fs::write(path, bytes).unwrap();
+}
+
 /// The message of an error about this file, without the path in front, which every message must have.
 fn message<T>(path: &Path, result: Result<T, Error>) -> String {
     let message = result.err().expect("an error").to_string();
@@ -119,7 +125,7 @@ fn small_file(dir: &Path) -> Vec<u8> {
 /// A safetensors file with this header and `data` zeros behind it.
 fn with_header(path: &Path, header: &str, data: usize) {
     let length = header.len() as u64;
-    fs::write(path, [&length.to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()).unwrap();
+    put(path, [&length.to_le_bytes(), header.as_bytes(), &vec![0; data]].concat());
 }
 
 /// Reads the file in every way: the model is as before unless it was loaded.
@@ -142,7 +148,7 @@ fn a_changed_byte_of_a_safetensors_file_is_an_error_or_another_valid_file() {
         for byte in flips.chain(*b"\"{}[]:,09aF \\\0\xff").filter(|&byte| byte != intact[place]) {
             let mut bytes = intact.clone();
             bytes[place] = byte;
-            fs::write(&path, &bytes).unwrap();
+            put(&path, &bytes);
             let ours = read_in_every_way(&path, bytes.len(), &mut net);
             let theirs = SafeTensors::deserialize(&bytes);
             match ours {
@@ -174,11 +180,11 @@ fn a_safetensors_file_of_another_length_is_an_error() {
     let dir = dir("length");
     let (intact, path, mut net) = (small_file(&dir), dir.join("cut"), net());
     for length in 0..intact.len() {
-        fs::write(&path, &intact[..length]).unwrap();
+        put(&path, &intact[..length]);
         message(&path, read_in_every_way(&path, length, &mut net));
     }
     for more in [1, 4, 8, 100_000] {
-        fs::write(&path, [&intact[..], &vec![0; more]].concat()).unwrap();
+        put(&path, [&intact[..], &vec![0; more]].concat());
         let message = message(&path, read_in_every_way(&path, intact.len() + more, &mut net));
         assert!(message.contains("bytes of tensors up to the end, found"), "{message}");
     }
@@ -278,7 +284,7 @@ fn a_header_that_lies_is_an_error_that_says_where_and_what() {
 fn a_header_of_impossible_length_is_refused_before_allocating() {
     let path = dir("claim").join("claim");
     for claim in [3_u64, 1 << 20, 1 << 40, u64::MAX - 7, u64::MAX] {
-        fs::write(&path, [&claim.to_le_bytes()[..], b"{}"].concat()).unwrap();
+        put(&path, [&claim.to_le_bytes()[..], b"{}"].concat());
         let message = message(&path, bounded(10, SLACK, || io::load_tensors(&path)));
         assert_eq!(message, format!("at byte 0: expected a header of at most 2 bytes, found {claim}"));
     }
@@ -393,16 +399,16 @@ fn a_broken_idx_or_gzip_file_is_an_error_or_another_valid_file() {
         write_idx(&path, &[2, 3, 4], &pixels).unwrap();
         let intact = fs::read(&path).unwrap();
         for length in 0..intact.len() {
-            fs::write(&path, &intact[..length]).unwrap();
+            put(&path, &intact[..length]);
             message(&path, bounded(length, slack, || read_idx(&path)));
         }
-        fs::write(&path, [&intact[..], &[0]].concat()).unwrap();
+        put(&path, [&intact[..], &[0]].concat());
         message(&path, bounded(intact.len() + 1, slack, || read_idx(&path)));
         for place in 0..intact.len() {
             for bit in 0..8 {
                 let mut bytes = intact.clone();
                 bytes[place] ^= 1 << bit;
-                fs::write(&path, &bytes).unwrap();
+                put(&path, &bytes);
                 if let Ok(idx) = bounded(bytes.len(), slack, || read_idx(&path)) {
                     assert_eq!(idx.shape.iter().product::<usize>(), idx.bytes.len());
                 }
