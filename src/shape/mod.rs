@@ -163,6 +163,21 @@ impl From<&Shape> for Shape {
     }
 }
 
+/// Two sizes, vertical and horizontal; one number stands for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair(pub [usize; 2]);
+
+impl From<usize> for Pair {
+    fn from(size: usize) -> Pair {
+        Pair([size, size])
+    }
+}
+impl From<[usize; 2]> for Pair {
+    fn from(sizes: [usize; 2]) -> Pair {
+        Pair(sizes)
+    }
+}
+
 /// The place of a dimension that may be counted from the end: -1 is the last.
 #[track_caller]
 #[inline]
