@@ -42,28 +42,27 @@ pub(crate) struct Tile<T> {
     pub finish: Finish<T>,
 }
 
-/// `C[M, width] += A[M, p] . B[p, width]` over the pixels p of some images, A read where it lies.
-pub(crate) struct Taps<T> {
-    /// Row i of A starts at `a + offsets[i]`; its element for pixel (image, y, x) lies
-    /// `image * a_image + y * a_row + x * a_step` further.
+/// `C[M, width] = A[M, steps] . B[steps, width] (+ C)`, where A, B and C are read and written where they lie.
+///
+/// The steps are two nested loops over tables of offsets, which wrap around: an offset may be negative. A convolution is
+/// such a product: the outer table holds channels (or rows of pixels), the inner one the taps of the kernel (or pixels).
+pub(crate) struct Walk<'a, T> {
     pub a: *const T,
-    pub offsets: *const usize,
-    pub images: usize,
-    pub size: [usize; 2],
-    pub a_image: usize,
-    pub a_row: usize,
-    pub a_step: usize,
-    /// Pixel p's numbers at `b[p * b_stride ..]`.
     pub b: *const T,
-    pub b_stride: usize,
     pub c: *mut T,
-    pub c_stride: usize,
+    /// Row i of A starts at `a + rows[i][0]`, row i of C at `c + rows[i][1]`.
+    pub rows: &'a [[usize; 2]],
+    /// Step (u, v) takes number `outer[u][0] + inner[v][0]` of every row of A, and the row of B at
+    /// `b + outer[u][1] + inner[v][1]`; whole registers of B are read, also beyond `width`.
+    pub outer: &'a [[usize; 2]],
+    pub inner: &'a [[usize; 2]],
     pub width: usize,
     pub accumulate: bool,
+    pub finish: Finish<T>,
 }
 
 pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
-pub(crate) type TapsFn<T> = unsafe fn(&Taps<T>);
+pub(crate) type WalkFn<T> = unsafe fn(&Walk<T>);
 
 /// The micro-kernels of one instruction set.
 pub(crate) struct Kernels<T: 'static> {
@@ -71,7 +70,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub lanes: usize,
     /// `tile[M - 1][registers - 1]`.
     tile: &'static [[TileFn<T>; 2]],
-    taps: &'static [[TapsFn<T>; 2]],
+    walk: &'static [[WalkFn<T>; 2]],
     /// Copies `count` rows of `width` numbers: row p from `from + offsets[p]` to `to + p * stride`.
     rows: unsafe fn(&Rows<T>),
 }
@@ -107,11 +106,11 @@ impl<T> Kernels<T> {
     }
 
     /// # Safety
-    /// As for [`Kernels::tile`].
+    /// As for [`Kernels::tile`], with a height of `t.rows.len()`, which is not 0.
     #[inline]
-    pub unsafe fn taps(&self, height: usize, t: &Taps<T>) {
+    pub unsafe fn walk(&self, t: &Walk<T>) {
         // SAFETY: as above.
-        unsafe { self.taps[height - 1][usize::from(t.width > self.lanes)](t) }
+        unsafe { self.walk[t.rows.len() - 1][usize::from(t.width > self.lanes)](t) }
     }
 
     /// Copies rows in whole registers: up to [`Kernels::width`] numbers beyond each row may be read, and beyond the last
@@ -148,45 +147,41 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(t: &Tile<V::T>, zero: 
             a = a.add(M);
             b = b.add(t.b_stride);
         }
-        store::<V, M, N>(acc, t.c, t.c_stride, t.width, t.accumulate, &t.finish, zero);
+        store::<V, M, N>(acc, |i| t.c.wrapping_add(i * t.c_stride), t.width, t.accumulate, &t.finish, zero);
     }
 }
 
 #[inline(always)]
-unsafe fn taps<V: Vector, const M: usize, const N: usize>(t: &Taps<V::T>, zero: V::T) {
+unsafe fn walk<V: Vector, const M: usize, const N: usize>(t: &Walk<V::T>, zero: V::T) {
     // SAFETY: above.
     unsafe {
         let mut acc = [[V::splat(zero); N]; M];
-        let mut b = t.b;
-        let start: [*const V::T; M] = std::array::from_fn(|i| t.a.add(*t.offsets.add(i)));
-        for image in 0..t.images {
-            for y in 0..t.size[0] {
-                let mut at = image * t.a_image + y * t.a_row;
-                for _ in 0..t.size[1] {
-                    let mut row = [V::splat(zero); N];
+        let start: [*const V::T; M] = std::array::from_fn(|i| t.a.wrapping_add(t.rows.get_unchecked(i)[0]));
+        for u in t.outer {
+            for v in t.inner {
+                let at = u[0].wrapping_add(v[0]);
+                let b = t.b.wrapping_add(u[1].wrapping_add(v[1]));
+                let mut row = [V::splat(zero); N];
+                for j in 0..N {
+                    row[j] = V::load(b.add(j * V::LANES));
+                }
+                for i in 0..M {
+                    let x = V::splat(*start[i].wrapping_add(at));
                     for j in 0..N {
-                        row[j] = V::load(b.add(j * V::LANES));
+                        acc[i][j] = acc[i][j].fma(x, row[j]);
                     }
-                    for i in 0..M {
-                        let x = V::splat(*start[i].add(at));
-                        for j in 0..N {
-                            acc[i][j] = acc[i][j].fma(x, row[j]);
-                        }
-                    }
-                    at += t.a_step;
-                    b = b.add(t.b_stride);
                 }
             }
         }
-        store::<V, M, N>(acc, t.c, t.c_stride, t.width, t.accumulate, &Finish::NONE, zero);
+        let row = |i: usize| t.c.wrapping_add(t.rows.get_unchecked(i)[1]);
+        store::<V, M, N>(acc, row, t.width, t.accumulate, &t.finish, zero);
     }
 }
 
 #[inline(always)]
 unsafe fn store<V: Vector, const M: usize, const N: usize>(
     acc: [[V; N]; M],
-    c: *mut V::T,
-    c_stride: usize,
+    row_of_c: impl Fn(usize) -> *mut V::T,
     width: usize,
     accumulate: bool,
     finish: &Finish<V::T>,
@@ -210,7 +205,7 @@ unsafe fn store<V: Vector, const M: usize, const N: usize>(
             }
         }
         for i in 0..M {
-            let row = c.add(i * c_stride);
+            let row = row_of_c(i);
             let mut value = acc[i];
             for j in 0..N {
                 if accumulate {
@@ -264,9 +259,9 @@ macro_rules! kernels {
                 unsafe { super::tile::<$v, M, N>(t, 0.0) }
             }
             $(#[$feature])?
-            unsafe fn taps<const M: usize, const N: usize>(t: &Taps<$t>) {
+            unsafe fn walk<const M: usize, const N: usize>(t: &Walk<$t>) {
                 // SAFETY: handed on.
-                unsafe { super::taps::<$v, M, N>(t, 0.0) }
+                unsafe { super::walk::<$v, M, N>(t, 0.0) }
             }
             $(#[$feature])?
             unsafe fn rows(r: &Rows<$t>) {
@@ -276,7 +271,7 @@ macro_rules! kernels {
             pub static KERNELS: Kernels<$t> = Kernels {
                 lanes: <$v as Vector>::LANES,
                 tile: &[$([tile::<$m, 1>, tile::<$m, 2>]),*],
-                taps: &[$([taps::<$m, 1>, taps::<$m, 2>]),*],
+                walk: &[$([walk::<$m, 1>, walk::<$m, 2>]),*],
                 rows,
             };
         }

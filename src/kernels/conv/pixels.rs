@@ -1,0 +1,248 @@
+//! Lanes are pixels of the output: for few channels, short sums and kernels of one tap.
+//!
+//! A strip of the output is one tile wide. What its products need of the image is packed behind each other in the
+//! first-level cache, or read where it lies when that is in one piece. Weights are read where they lie.
+
+use super::planes::Padded;
+use super::{After, Conv};
+use crate::element::Float;
+use crate::kernels::gemm::{Finish, SLACK, Shared, Walk, panel_height, scratch};
+use crate::kernels::parallel;
+use crate::kernels::simd::{Isa, simd};
+
+/// Products of one output number per packed strip: 36 KiB of `f32`.
+const DEPTH: usize = 288;
+
+/// Whether this way is faster than the direct one: a count of cycles for both, of which the products are most. A
+/// multiplication of two registers takes half a cycle; the other costs are measured.
+pub(super) fn pays(conv: &Conv, lanes: usize) -> bool {
+    let (out, depth, plane) = (conv.group_out(), conv.depth(), conv.out_plane());
+    let pixels = conv.batch * plane;
+    // Direct: weights and result are transposed.
+    let direct = pixels * depth * out.div_ceil(lanes) / 2 + (depth + pixels) * out / 2;
+    // Here: rows of pixels are packed for each strip.
+    let products = conv.batch * plane.div_ceil(lanes) * depth * out / 2;
+    let pieces = conv.batch * plane.div_ceil(conv.output()[1].min(lanes)) * depth;
+    products + if conv.taps() == 1 || out <= 4 { 0 } else { 3 * pieces } < direct
+}
+
+/// Pieces of rows that make a strip: where in a plane each starts, and its length.
+fn pieces(conv: &Conv, layout: Padded, strip: std::ops::Range<usize>) -> impl Iterator<Item = [usize; 2]> {
+    let columns = conv.output()[1];
+    let (mut at, end, step) = (strip.start, strip.end, conv.stride[0] * layout.row);
+    std::iter::from_fn(move || {
+        let (y, x) = (at / columns, at % columns);
+        let length = (columns - x).min(end - at);
+        at += length;
+        (length > 0).then_some([y * step + x, length])
+    })
+}
+
+/// Numbers that are copied at a time.
+const COPY: usize = 16;
+
+simd! {
+    /// Row k of `to` holds the pieces of the strip, seen from `from[offsets[k]]`.
+    fn pack[T: Float](from: &[T], offsets: &[usize], pieces: &[[usize; 2]], to: &mut [T], stride: usize) {
+        let furthest = offsets.iter().max().unwrap_or(&0) + pieces.iter().map(|p| p[0]).max().unwrap_or(0);
+        if furthest + SLACK <= from.len() && offsets.len() * stride + SLACK <= to.len() {
+            for (k, &offset) in offsets.iter().enumerate() {
+                let mut at = k * stride;
+                for &[start, length] in pieces {
+                    for done in (0..length).step_by(COPY) {
+                        // SAFETY: `furthest` starts the piece that ends last, and a piece is at most `SLACK` long; whole
+                        // copies run at most `COPY` beyond a row of `to`, which the next row or the slack takes.
+                        unsafe {
+                            let numbers = from.as_ptr().add(offset + start + done).cast::<[T; COPY]>().read_unaligned();
+                            to.as_mut_ptr().add(at + done).cast::<[T; COPY]>().write_unaligned(numbers);
+                        }
+                    }
+                    at += length;
+                }
+            }
+            return;
+        }
+        for (k, &offset) in offsets.iter().enumerate() {
+            let mut at = k * stride;
+            for &[start, length] in pieces {
+                to[at..at + length].copy_from_slice(&from[offset + start..][..length]);
+                at += length;
+            }
+        }
+    }
+
+    /// Adds the pieces of each row of `from` to what lies at `to[offsets[k]]`.
+    fn unpack[T: Float](from: &[T], stride: usize, offsets: &[usize], pieces: &[[usize; 2]], to: &mut [T]) {
+        for (k, &offset) in offsets.iter().enumerate() {
+            let mut from = &from[k * stride..];
+            for &[start, length] in pieces {
+                let to = &mut to[offset + start..][..length];
+                for (to, &x) in to.iter_mut().zip(from) {
+                    *to += x;
+                }
+                from = &from[length..];
+            }
+        }
+    }
+}
+
+/// The strips that `chunk` of `chunks` tasks does: of whole planes, or where `rows` is set none longer than a row.
+fn strips(size: [usize; 2], width: usize, rows: bool, chunk: usize, chunks: usize) -> Vec<std::ops::Range<usize>> {
+    let (lines, length) = if rows { (size[0], size[1]) } else { (1, size[0] * size[1]) };
+    let per_line = length.div_ceil(width);
+    let range = crate::kernels::gemm::part(lines * per_line, chunks, 1, chunk);
+    range
+        .map(|i| {
+            let (line, start) = (i / per_line * length, i % per_line * width);
+            line + start..line + (start + width).min(length)
+        })
+        .collect()
+}
+
+/// Into how many tasks an image is cut: few images share their strips.
+fn chunks(conv: &Conv, width: usize) -> usize {
+    if conv.threads() {
+        8_usize.div_ceil(conv.batch * conv.groups).min(conv.out_plane().div_ceil(2 * width))
+    } else {
+        1
+    }
+}
+
+pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], after: After<T>, y: &mut [T]) {
+    let kernels = T::kernels(isa);
+    let width = kernels.width();
+    let (out, depth, plane, in_plane) = (conv.group_out(), conv.depth(), conv.out_plane(), conv.in_plane());
+    let (layout, plain) = (Padded::whole(conv), Padded::is_plain(conv));
+    let unit = plain && conv.taps() == 1 && conv.stride[0] == 1;
+    let by_rows = !unit && out <= 4;
+    let offsets: Vec<usize> = (0..conv.group_in())
+        .flat_map(|c| (0..conv.taps()).map(move |tap| c * layout.plane() + layout.tap(conv, tap)))
+        .collect();
+    let furthest = offsets.last().copied().unwrap_or(0);
+    let where_it_lies: Vec<[usize; 2]> = offsets.iter().enumerate().map(|(k, &at)| [k, at]).collect();
+    let packed: Vec<[usize; 2]> = (0..depth).map(|k| [k, k % DEPTH * width]).collect();
+    let chunks = chunks(conv, width);
+    let shared = Shared::new(y);
+    let height = panel_height(out, kernels.height());
+
+    let image = |b: usize, group: usize, chunk: usize, from: &[T], strip_buffer: &mut [T]| {
+        let first = group * out;
+        let rows: Vec<[usize; 2]> =
+            (first..first + out).map(|o| [o * depth, (b * conv.out_channels + o) * plane]).collect();
+        let mut shape = Vec::new();
+        // 1. Strips of pixels.
+        for strip in strips(conv.output(), width, by_rows, chunk, chunks) {
+            shape.clear();
+            shape.extend(pieces(conv, layout, strip.clone()));
+            let start = if unit { strip.start } else { shape[0][0] };
+            let in_place = (unit || by_rows) && start + furthest + width <= from.len();
+            // 2. Blocks of the sum.
+            let block = if in_place { depth.max(1) } else { DEPTH };
+            for k in (0..depth.max(1)).step_by(block) {
+                let ks = k..(k + block).min(depth);
+                if !in_place {
+                    pack(isa, from, &offsets[ks.clone()], &shape, strip_buffer, width);
+                }
+                let last = ks.end == depth;
+                // 3. Tiles of output channels.
+                for (i, rows) in rows.chunks(height).enumerate() {
+                    let bias = after.bias.filter(|_| last);
+                    let walk = Walk {
+                        a: weight.as_ptr(),
+                        b: if in_place { from[start..].as_ptr() } else { strip_buffer.as_ptr() },
+                        c: shared.at(strip.start),
+                        rows,
+                        outer: &[[0, 0]],
+                        inner: if in_place { &where_it_lies } else { &packed[ks.clone()] },
+                        width: strip.len(),
+                        accumulate: k > 0,
+                        finish: Finish {
+                            bias_column: bias.map_or(std::ptr::null(), |b| b[first + i * height..].as_ptr()),
+                            relu: after.relu && last,
+                            ..Finish::NONE
+                        },
+                    };
+                    // SAFETY: B is a packed strip of whole tiles, or `in_place` has checked its end; the rows of C are
+                    // channels of this image, whose strip this task alone writes; the bias has a number for each.
+                    unsafe { kernels.walk(&walk) };
+                }
+            }
+        }
+    };
+    parallel::tasks(conv.batch * conv.groups * chunks, conv.threads(), |i| {
+        let (b, group, chunk) = (i / chunks / conv.groups, i / chunks % conv.groups, i % chunks);
+        let start = (b * conv.in_channels + group * conv.group_in()) * in_plane;
+        scratch(DEPTH.min(depth) * width + SLACK, |strip: &mut [T]| {
+            if plain {
+                return image(b, group, chunk, &x[start..], strip);
+            }
+            scratch(conv.group_in() * layout.plane() + SLACK, |padded: &mut [T]| {
+                for (c, padded) in padded.chunks_mut(layout.plane()).take(conv.group_in()).enumerate() {
+                    layout.fill(conv, 0, &x[start + c * in_plane..][..in_plane], padded);
+                }
+                image(b, group, chunk, padded, strip);
+            });
+        });
+    });
+}
+
+/// The gradient of the input: the products of all taps, strip by strip, each added where its tap has seen the input.
+pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T], dx: &mut [T]) {
+    let kernels = T::kernels(isa);
+    let width = kernels.width();
+    let (depth, plane, in_plane, group_in) = (conv.depth(), conv.out_plane(), conv.in_plane(), conv.group_in());
+    let layout = Padded::whole(conv);
+    let offsets: Vec<usize> = (0..group_in)
+        .flat_map(|c| (0..conv.taps()).map(move |tap| c * layout.plane() + layout.tap(conv, tap)))
+        .collect();
+    let height = panel_height(depth, kernels.height());
+    parallel::chunks_mut(dx, if conv.threads() { group_in * in_plane } else { usize::MAX }, |start, dx| {
+        for (i, dx) in dx.chunks_mut(group_in * in_plane).enumerate() {
+            let index = start / (group_in * in_plane) + i;
+            let (b, group) = (index / conv.groups, index % conv.groups);
+            let first = group * conv.group_out();
+            let from = &dy[(b * conv.out_channels + first) * plane..];
+            let rows: Vec<[usize; 2]> = (0..depth).map(|k| [first * depth + k, k % height * width]).collect();
+            let outer: Vec<[usize; 2]> = (0..conv.group_out()).map(|o| [o * depth, o * plane]).collect();
+            let packed: Vec<[usize; 2]> = (0..conv.group_out()).map(|o| [o * depth, o * width]).collect();
+            scratch(group_in * layout.plane(), |sums: &mut [T]| {
+                scratch(conv.group_out() * width + SLACK, |strip_buffer: &mut [T]| {
+                    scratch(height * width, |tile: &mut [T]| {
+                        sums.fill(T::ZERO);
+                        let mut shape = Vec::new();
+                        for strip in strips(conv.output(), width, false, 0, 1) {
+                            shape.clear();
+                            shape.extend(pieces(conv, layout, strip.clone()));
+                            let in_place = (conv.group_out() - 1) * plane + strip.start + width <= from.len();
+                            if !in_place {
+                                for (o, to) in strip_buffer.chunks_mut(width).take(conv.group_out()).enumerate() {
+                                    to[..strip.len()].copy_from_slice(&from[o * plane..][strip.clone()]);
+                                }
+                            }
+                            for (rows, offsets) in rows.chunks(height).zip(offsets.chunks(height)) {
+                                let walk = Walk {
+                                    a: weight.as_ptr(),
+                                    b: if in_place { from[strip.start..].as_ptr() } else { strip_buffer.as_ptr() },
+                                    c: tile.as_mut_ptr(),
+                                    rows,
+                                    outer: if in_place { &outer } else { &packed },
+                                    inner: &[[0, 0]],
+                                    width: strip.len(),
+                                    accumulate: false,
+                                    finish: Finish::NONE,
+                                };
+                                // SAFETY: the weights have all rows; B is a strip of whole tiles, or `in_place` has
+                                // checked its end; a tile has room for `height` rows.
+                                unsafe { kernels.walk(&walk) };
+                                unpack(isa, tile, width, offsets, &shape, sums);
+                            }
+                        }
+                    });
+                });
+                for (dx, sums) in dx.chunks_mut(in_plane).zip(sums.chunks(layout.plane())) {
+                    layout.unfill(conv, sums, dx);
+                }
+            });
+        }
+    });
+}

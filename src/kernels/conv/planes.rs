@@ -1,0 +1,190 @@
+//! Copies of planes with their padding, and the passes whose lanes run along a row of pixels.
+
+use super::Conv;
+use crate::element::Float;
+use crate::kernels::gemm::{SLACK, Shared, scratch};
+use crate::kernels::parallel;
+use crate::kernels::simd::{Isa, simd};
+
+/// The layout of padded planes. Columns are sorted by their remainder modulo the stride, so that what one tap sees of a
+/// row of output pixels lies side by side: column `x` is at `(x % s) * phase + x / s`.
+#[derive(Clone, Copy)]
+pub(super) struct Padded {
+    /// Rows of a plane.
+    pub height: usize,
+    /// Numbers in a row: as many phases as the stride.
+    pub row: usize,
+    phase: usize,
+    stride: usize,
+}
+
+impl Padded {
+    /// Planes with all rows of a padded input.
+    pub fn whole(conv: &Conv) -> Padded {
+        let stride = conv.stride[1];
+        let phase = (conv.input[1] + 2 * conv.padding[1]).div_ceil(stride);
+        Padded { height: conv.input[0] + 2 * conv.padding[0], row: phase * stride, phase, stride }
+    }
+
+    /// Planes of `height` rows of a padded input, the columns in their order.
+    pub fn in_order(conv: &Conv, height: usize) -> Padded {
+        let row = conv.input[1] + 2 * conv.padding[1];
+        Padded { height, row, phase: row, stride: 1 }
+    }
+
+    /// Whether the input already has this layout.
+    pub fn is_plain(conv: &Conv) -> bool {
+        conv.padding == [0, 0] && conv.stride[1] == 1
+    }
+
+    pub fn plane(&self) -> usize {
+        self.height * self.row
+    }
+
+    /// Where a column stands in its row.
+    fn column(&self, x: usize) -> usize {
+        x % self.stride * self.phase + x / self.stride
+    }
+
+    /// Where the tap (u, v) of the first output pixel stands in a plane.
+    pub fn tap(&self, conv: &Conv, tap: usize) -> usize {
+        let (u, v) = (tap / conv.kernel[1], tap % conv.kernel[1]);
+        u * conv.dilation[0] * self.row + self.column(v * conv.dilation[1])
+    }
+
+    /// Copies the rows of one plane of the input that stand in rows `first ..` of the padded one.
+    pub fn fill<T: Float>(&self, conv: &Conv, first: usize, from: &[T], to: &mut [T]) {
+        let ([top, left], width) = (conv.padding, conv.input[1]);
+        for (i, to) in to.chunks_mut(self.row).take(self.height).enumerate() {
+            let y = (first + i).checked_sub(top).filter(|&y| y < conv.input[0]);
+            let Some(from) = y.map(|y| &from[y * width..][..width]) else {
+                to.fill(T::ZERO);
+                continue;
+            };
+            if self.stride == 1 {
+                to[..left].fill(T::ZERO);
+                to[left..left + width].copy_from_slice(from);
+                to[left + width..].fill(T::ZERO);
+            } else {
+                for (r, to) in to.chunks_mut(self.phase).enumerate() {
+                    for (q, to) in to.iter_mut().enumerate() {
+                        let x = (q * self.stride + r).wrapping_sub(left);
+                        *to = from.get(x).copied().unwrap_or(T::ZERO);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies a plane of the input out of a padded one.
+    pub fn unfill<T: Float>(&self, conv: &Conv, from: &[T], to: &mut [T]) {
+        for (y, to) in to.chunks_mut(conv.input[1]).enumerate() {
+            let from = &from[(y + conv.padding[0]) * self.row..][..self.row];
+            if self.stride == 1 {
+                to.copy_from_slice(&from[conv.padding[1]..][..conv.input[1]]);
+                continue;
+            }
+            for (x, to) in to.iter_mut().enumerate() {
+                *to = from[self.column(x + conv.padding[1])];
+            }
+        }
+    }
+}
+
+/// Sums that run side by side.
+const LANES: usize = 16;
+
+simd! {
+    /// `lanes += a * b` for the rows of two planes.
+    fn dot_rows[T: Float](
+        a: &[T], a_row: usize, b: &[T], b_row: usize, rows: usize, columns: usize, lanes: &mut [T; LANES],
+    ) {
+        let mut sums = *lanes;
+        for y in 0..rows {
+            let (a, b) = (&a[y * a_row..][..columns], &b[y * b_row..][..columns]);
+            let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+            for ((sum, &a), &b) in sums.iter_mut().zip(a.remainder()).zip(b.remainder()) {
+                *sum += a * b;
+            }
+            for (a, b) in a.zip(b) {
+                for l in 0..LANES {
+                    sums[l] += a[l] * b[l];
+                }
+            }
+        }
+        *lanes = sums;
+    }
+
+    /// `lanes += a`.
+    fn sum_lanes[T: Float](a: &[T], lanes: &mut [T; LANES]) {
+        let mut sums = *lanes;
+        let chunks = a.chunks_exact(LANES);
+        for (sum, &a) in sums.iter_mut().zip(chunks.remainder()) {
+            *sum += a;
+        }
+        for a in chunks {
+            for l in 0..LANES {
+                sums[l] += a[l];
+            }
+        }
+        *lanes = sums;
+    }
+}
+
+/// The sum of the lanes, in halves.
+fn fold<T: Float>(mut lanes: [T; LANES]) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for l in 0..width {
+            let other = lanes[l + width];
+            lanes[l] += other;
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// The gradient of the weight for groups of few output channels: products of shifted planes, summed.
+pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw: &mut [T]) {
+    let (layout, size, taps) = (Padded::whole(conv), conv.output(), conv.taps());
+    let (group_in, group_out, depth) = (conv.group_in(), conv.group_out(), conv.depth());
+    let (in_plane, out_plane) = (conv.in_plane(), conv.out_plane());
+    let shared = Shared::new(dw);
+    // A task for each input channel: its plane is copied once for all that see it.
+    parallel::tasks(conv.in_channels, conv.threads(), |channel| {
+        let (group, c) = (channel / group_in, channel % group_in);
+        scratch(layout.plane() + SLACK, |padded: &mut [T]| {
+            let mut sums = vec![[T::ZERO; LANES]; group_out * taps];
+            for b in 0..conv.batch {
+                let from = &x[(b * conv.in_channels + channel) * in_plane..][..in_plane];
+                layout.fill(conv, 0, from, padded);
+                for (i, lanes) in sums.iter_mut().enumerate() {
+                    let o = group * group_out + i / taps;
+                    let dy = &dy[(b * conv.out_channels + o) * out_plane..][..out_plane];
+                    let seen = &padded[layout.tap(conv, i % taps)..];
+                    dot_rows(isa, seen, conv.stride[0] * layout.row, dy, size[1], size[0], size[1], lanes);
+                }
+            }
+            for (i, lanes) in sums.into_iter().enumerate() {
+                let o = group * group_out + i / taps;
+                // SAFETY: in bounds, and the weights of this input channel are written by this task only.
+                unsafe { *shared.at(o * depth + c * taps + i % taps) = fold(lanes) };
+            }
+        });
+    });
+}
+
+/// The gradient of the bias: the sum of each channel of `dy` over images and pixels.
+pub(super) fn grad_bias<T: Float>(isa: Isa, conv: &Conv, dy: &[T], bias: &mut [T]) {
+    let plane = conv.out_plane();
+    let per_task = (parallel::GRAIN / (conv.batch * plane).max(1)).max(1);
+    parallel::chunks_mut(bias, per_task, |start, bias| {
+        for (i, bias) in bias.iter_mut().enumerate() {
+            let mut lanes = [T::ZERO; LANES];
+            for b in 0..conv.batch {
+                sum_lanes(isa, &dy[(b * conv.out_channels + start + i) * plane..][..plane], &mut lanes);
+            }
+            *bias = fold(lanes);
+        }
+    });
+}

@@ -1,0 +1,166 @@
+use super::*;
+use crate::kernels::testing::{bits, noise, on_every_machine};
+
+/// The three passes by their definition, in `f64`: y, dx, dw, db.
+fn reference(conv: &Conv, x: &[f64], weight: &[f64], bias: &[f64], dy: &[f64]) -> [Vec<f64>; 4] {
+    let [oh, ow] = conv.output();
+    let (cg, og) = (conv.in_channels / conv.groups, conv.out_channels / conv.groups);
+    let mut y = vec![0.0; conv.output_len()];
+    let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; bias.len()]);
+    for b in 0..conv.batch {
+        for o in 0..conv.out_channels {
+            for i in 0..oh {
+                for j in 0..ow {
+                    let at = ((b * conv.out_channels + o) * oh + i) * ow + j;
+                    y[at] += bias[o];
+                    db[o] += dy[at];
+                    for c in 0..cg {
+                        for u in 0..conv.kernel[0] {
+                            for v in 0..conv.kernel[1] {
+                                let h = (i * conv.stride[0] + u * conv.dilation[0]) as isize - conv.padding[0] as isize;
+                                let w = (j * conv.stride[1] + v * conv.dilation[1]) as isize - conv.padding[1] as isize;
+                                if h < 0 || w < 0 || h >= conv.input[0] as isize || w >= conv.input[1] as isize {
+                                    continue;
+                                }
+                                let plane = b * conv.in_channels + o / og * cg + c;
+                                let from = (plane * conv.input[0] + h as usize) * conv.input[1] + w as usize;
+                                let tap = ((o * cg + c) * conv.kernel[0] + u) * conv.kernel[1] + v;
+                                y[at] += weight[tap] * x[from];
+                                dx[from] += weight[tap] * dy[at];
+                                dw[tap] += dy[at] * x[from];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    [y, dx, dw, db]
+}
+
+/// Which way a pass takes.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Chosen,
+    Direct,
+    Pixels,
+}
+
+fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy]: [&[T]; 4], relu: bool) -> [Vec<T>; 4] {
+    let isa = simd::isa();
+    // Not zeros: every number has to be written.
+    let junk = T::of(77.0);
+    let (mut y, mut dx) = (vec![junk; conv.output_len()], vec![junk; x.len()]);
+    let (mut dw, mut db) = (vec![junk; weight.len()], vec![junk; bias.len()]);
+    let after = After { bias: Some(bias), relu };
+    match way {
+        Way::Chosen => {
+            forward(conv, x, weight, after, &mut y);
+            grad_input(conv, dy, weight, &mut dx);
+            grad_weight(conv, x, dy, &mut dw, Some(&mut db));
+        }
+        Way::Direct => {
+            direct::forward(isa, conv, x, weight, after, &mut y);
+            direct::grad_input(isa, conv, dy, weight, &mut dx);
+            weight::grad_weight(isa, conv, x, dy, &mut dw, Some(&mut db));
+        }
+        Way::Pixels => {
+            pixels::forward(isa, conv, x, weight, after, &mut y);
+            pixels::grad_input(isa, conv, dy, weight, &mut dx);
+            planes::grad_weight(isa, conv, x, dy, &mut dw);
+            planes::grad_bias(isa, conv, dy, &mut db);
+        }
+    }
+    [y, dx, dw, db]
+}
+
+fn check<T: Float>(conv: Conv, way: Way) {
+    let lens = [conv.input_len(), conv.weight_len(), conv.out_channels, conv.output_len()];
+    let mut seed = 0;
+    let exact = lens.map(|len| {
+        seed += 1;
+        // As the type holds them.
+        noise(len, seed).into_iter().map(|x| T::of(x).to_f64()).collect::<Vec<f64>>()
+    });
+    let [x, weight, bias, dy] = &exact;
+    let expected = reference(&conv, x, weight, bias, dy);
+    let magnitude = |v: &Vec<f64>| v.iter().map(|x| x.abs()).collect::<Vec<f64>>();
+    let [ax, aw, ab, ady] = exact.each_ref().map(magnitude);
+    let sizes = reference(&conv, &ax, &aw, &ab, &ady);
+    let typed = exact.each_ref().map(|v| v.iter().map(|&x| T::of(x)).collect::<Vec<T>>());
+    let relu = conv.batch % 2 == 1;
+    let results = on_every_machine(
+        || passes(&conv, way, typed.each_ref().map(|v| &v[..]), relu),
+        |all| all.each_ref().map(|v| bits(v)),
+    );
+    for all in results {
+        for (n, name) in ["y", "dx", "dw", "db"].into_iter().enumerate() {
+            for (i, (&found, &expected)) in all[n].iter().zip(&expected[n]).enumerate() {
+                let expected = if relu && n == 0 { expected.max(0.0) } else { expected };
+                let bound = 8.0 * T::EPSILON.to_f64() * sizes[n][i].max(1e-30);
+                let difference = (found.to_f64() - expected).abs();
+                assert!(difference <= bound, "{name}[{i}] of {conv:?} {way:?}: {found}, expected {expected}");
+            }
+        }
+    }
+}
+
+fn conv(batch: usize, channels: [usize; 3], input: [usize; 2], kernel: [usize; 2]) -> Conv {
+    let [in_channels, out_channels, groups] = channels;
+    let (stride, padding, dilation) = ([1, 1], [0, 0], [1, 1]);
+    Conv { batch, in_channels, out_channels, groups, input, kernel, stride, padding, dilation }
+}
+
+#[test]
+fn all_passes_agree_with_their_definition_for_every_geometry() {
+    for way in [Way::Direct, Way::Pixels] {
+        for kernel in [[1, 1], [3, 3], [2, 4]] {
+            for stride in [[1, 1], [2, 3], [3, 2], [2, 1]] {
+                for padding in [[0, 0], [1, 2], [3, 0]] {
+                    for dilation in [[1, 1], [2, 3]] {
+                        let conv = Conv { stride, padding, dilation, ..conv(2, [3, 5, 1], [9, 11], kernel) };
+                        check::<f32>(conv, way);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn all_passes_agree_with_their_definition_for_every_number_of_channels() {
+    for way in [Way::Chosen, Way::Direct, Way::Pixels] {
+        for channels in [[1, 1, 1], [1, 32, 1], [17, 33, 1], [40, 2, 1], [6, 6, 6], [4, 12, 4], [36, 34, 2]] {
+            for batch in [1, 3, 16] {
+                check::<f32>(Conv { padding: [1, 1], ..conv(batch, channels, [5, 6], [3, 3]) }, way);
+                check::<f64>(Conv { stride: [2, 2], ..conv(batch, channels, [5, 6], [3, 2]) }, way);
+            }
+        }
+    }
+}
+
+#[test]
+fn long_sums_and_large_planes_are_cut_without_loss() {
+    for way in [Way::Chosen, Way::Direct, Way::Pixels] {
+        check::<f32>(conv(2, [70, 35, 1], [7, 7], [3, 3]), way);
+        check::<f32>(Conv { padding: [1, 1], ..conv(2, [8, 40, 1], [40, 33], [3, 3]) }, way);
+        check::<f64>(conv(1, [300, 20, 1], [4, 5], [1, 1]), way);
+        check::<f32>(Conv { stride: [2, 2], padding: [1, 1], ..conv(3, [16, 24, 1], [30, 30], [4, 4]) }, way);
+    }
+}
+
+#[test]
+fn planes_narrower_than_the_padding_see_only_zeros() {
+    for way in [Way::Chosen, Way::Direct, Way::Pixels] {
+        check::<f32>(Conv { padding: [3, 3], ..conv(2, [2, 20, 1], [1, 2], [2, 2]) }, way);
+        check::<f64>(Conv { padding: [3, 2], stride: [3, 3], ..conv(1, [20, 3, 1], [2, 1], [1, 1]) }, way);
+    }
+}
+
+#[test]
+fn without_images_or_channels_gradients_are_zero_and_the_output_is_the_bias() {
+    check::<f32>(conv(0, [3, 5, 1], [9, 11], [3, 3]), Way::Chosen);
+    check::<f32>(conv(2, [0, 20, 1], [4, 4], [3, 3]), Way::Chosen);
+    check::<f32>(conv(2, [3, 0, 1], [4, 4], [3, 3]), Way::Chosen);
+    check::<f32>(Conv { padding: [1, 1], ..conv(2, [3, 20, 1], [0, 4], [2, 2]) }, Way::Chosen);
+}
