@@ -3,6 +3,7 @@
 //! Names, layouts and defaults are PyTorch's, so that a `state_dict` loads unchanged.
 
 mod activation;
+mod conv;
 mod linear;
 mod module;
 mod param;
@@ -10,6 +11,9 @@ mod sequential;
 mod summary;
 
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
+pub use crate::ops::Conv2dOptions;
+pub use activation::{GELU, LeakyReLU, ReLU, Sigmoid, Tanh};
+pub use conv::Conv2d;
 pub use linear::Linear;
 pub use module::{Layer, Module, Slot, Walk, WalkMut};
 pub use param::{Buffer, Counter, Name, Param};

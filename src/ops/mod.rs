@@ -10,6 +10,7 @@ pub mod binary;
 mod cast;
 mod compare;
 mod cross_entropy;
+mod conv;
 mod index;
 mod join;
 mod matmul;
@@ -21,6 +22,7 @@ mod view;
 
 pub(crate) use arithmetic::unbroadcast;
 pub(crate) use cross_entropy::softmax_cross_entropy;
+pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use join::{cat, stack};
 pub use matmul::linear;
 pub use slicing::{Index, Indices, step};

@@ -1,0 +1,390 @@
+//! Two-dimensional convolution. Its two gradients are operations too: the three are each other's rules.
+
+use crate::autograd::{Pull, is_recording, record_op};
+use crate::element::Float;
+use crate::kernels::conv::{self, After, Conv};
+use crate::shape::ensure;
+use crate::tensor::Tensor;
+
+/// The options of a two-dimensional convolution: `[vertical, horizontal]`.
+///
+/// ```
+/// use wengert::ops::Conv2dOptions;
+/// let halving = Conv2dOptions { stride: [2, 2], padding: [1, 1], ..Default::default() };
+/// assert_eq!(halving.groups, 1);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dOptions {
+    /// The distance between neighbouring positions of the kernel.
+    pub stride: [usize; 2],
+    /// Rows and columns of zeros on either side of the input.
+    pub padding: [usize; 2],
+    /// The distance between neighbouring taps of the kernel.
+    pub dilation: [usize; 2],
+    /// Channels are split in so many groups; each group of outputs sees its own group of inputs only.
+    pub groups: usize,
+    /// Whether a layer has a bias. The operations, which are given theirs, do not look at it.
+    pub bias: bool,
+}
+
+impl Default for Conv2dOptions {
+    fn default() -> Self {
+        Conv2dOptions { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1, bias: true }
+    }
+}
+
+/// The sizes of a convolution from those of its input and weight, which are checked.
+#[track_caller]
+fn sizes(op: &str, x: &[usize], weight: &[usize], options: &Conv2dOptions) -> Conv {
+    let &Conv2dOptions { stride, padding, dilation, groups, .. } = options;
+    ensure(x.len() == 4, || {
+        let hint = if x.len() == 3 { "; put a batch of one image before it by unsqueeze(0)" } else { "" };
+        format!(
+            "{op}: {x:?} * {weight:?}: expected an input [batch, in, height, width], found {} dimensions{hint}",
+            x.len()
+        )
+    });
+    ensure(weight.len() == 4, || {
+        format!(
+            "{op}: {x:?} * {weight:?}: expected a weight [out, in / groups, kh, kw], found {} dimensions",
+            weight.len()
+        )
+    });
+    ensure(groups > 0 && [stride, dilation].iter().flatten().all(|&n| n > 0), || {
+        format!(
+            "{op}: {x:?} * {weight:?}: expected stride, dilation and groups above 0, found {stride:?}, {dilation:?} and {groups}"
+        )
+    });
+    ensure(weight[0].is_multiple_of(groups), || {
+        format!(
+            "{op}: {x:?} * {weight:?}: expected a multiple of {groups} groups of output channels, found {}",
+            weight[0]
+        )
+    });
+    ensure(x[1] == weight[1] * groups, || {
+        let expected = weight[1] * groups;
+        format!("{op}: {x:?} * {weight:?}: expected {expected} input channels in {groups} groups, found {}", x[1])
+    });
+    for i in [0, 1] {
+        let (kernel, size) = (weight[2 + i], x[2 + i] + 2 * padding[i]);
+        ensure(kernel > 0 && dilation[i] * (kernel - 1) < size, || {
+            let reach = if kernel == 0 { 0 } else { dilation[i] * (kernel - 1) + 1 };
+            format!(
+                "{op}: {x:?} * {weight:?}: expected a kernel of 1 to {size}, the padded input, found {reach} along dimension {}",
+                2 + i
+            )
+        });
+    }
+    Conv {
+        batch: x[0],
+        in_channels: x[1],
+        out_channels: weight[0],
+        groups,
+        input: [x[2], x[3]],
+        kernel: [weight[2], weight[3]],
+        stride,
+        padding,
+        dilation,
+    }
+}
+
+/// Checks the shape of an output or its gradient.
+#[track_caller]
+fn check_output(op: &str, conv: &Conv, dy: &[usize]) {
+    let [h, w] = conv.output();
+    let expected = [conv.batch, conv.out_channels, h, w];
+    ensure(dy == expected, || format!("{op}: {dy:?}: expected a gradient of the output's shape {expected:?}"));
+}
+
+/// The two-dimensional convolution of deep learning (the kernel is not flipped):
+/// `y[b, o, i, j] = bias[o] + sum over c, u, v of weight[o, c, u, v] x[b, c, i s + u d - p, j s + v d - p]`
+/// with stride s, dilation d, padding p.
+///
+/// * `x` `[batch, in, h, w]`, `weight` `[out, in / groups, kh, kw]`, `bias` `[out]`
+/// * output `[batch, out, oh, ow]` with `oh = (h + 2 p - d (kh - 1) - 1) / s + 1`, rounded down
+///
+/// Gradients: [`conv2d_grad_input`], [`conv2d_grad_weight`]; that of the bias is the sum of `dy` over images and pixels.
+///
+/// ```
+/// use wengert::{Tensor, ops::{Conv2dOptions, conv2d}};
+/// let x = Tensor::from([[1.0, 2.0, 4.0, 8.0]]).reshape([1, 1, 1, 4]);
+/// let difference = Tensor::from([-1.0, 1.0]).reshape([1, 1, 1, 2]);
+/// let y = conv2d(&x, &difference, None, Conv2dOptions::default());
+/// assert_eq!(y.to_vec(), [1.0, 2.0, 4.0]);
+/// ```
+///
+/// # Panics
+/// When a rank or the channels do not fit, the groups do not divide the channels, the (dilated) kernel is larger than the
+/// padded input, or a stride or dilation is 0. An input without a batch dimension is not taken.
+#[track_caller]
+pub fn conv2d<T: Float>(
+    x: &Tensor<T>,
+    weight: &Tensor<T>,
+    bias: Option<&Tensor<T>>,
+    options: Conv2dOptions,
+) -> Tensor<T> {
+    let conv = sizes("conv2d", x.shape(), weight.shape(), &options);
+    if let Some(bias) = bias {
+        ensure(bias.shape() == [conv.out_channels], || {
+            format!("conv2d: bias {:?}: expected [{}]", bias.shape(), conv.out_channels)
+        });
+    }
+    let [h, w] = conv.output();
+    let (x_packed, w_packed, bias_packed) = (x.packed(), weight.packed(), bias.map(Tensor::packed));
+    let y = Tensor::build([conv.batch, conv.out_channels, h, w], |y| {
+        let after = After { bias: bias_packed.as_ref().map(Tensor::elements), relu: false };
+        conv::forward(&conv, x_packed.elements(), w_packed.elements(), after, y);
+    });
+    // Without a bias its place in the entry is taken by an untracked scalar.
+    let none = Tensor::scalar(T::ZERO);
+    record_op("conv2d", y, [x, weight, bias.unwrap_or(&none)], || {
+        let (x_kept, w_kept) = (weight.is_tracked().then(|| x.clone()), x.is_tracked().then(|| weight.clone()));
+        move |pull: Pull<T>| {
+            let dx = w_kept.as_ref().map(|w| conv2d_grad_input(&pull.grad, w, conv.input, options));
+            let (dw, db) = match &x_kept {
+                Some(x) if pull.needs(2) && !is_recording() => {
+                    let (dw, db) = weight_and_bias(&conv, x, &pull.grad);
+                    (Some(dw), Some(db))
+                }
+                Some(x) => (
+                    Some(conv2d_grad_weight(x, &pull.grad, conv.kernel, options)),
+                    pull.when(2, |grad| grad.sum_dim([0, 2, 3], false)),
+                ),
+                None => (None, pull.when(2, |grad| grad.sum_dim([0, 2, 3], false))),
+            };
+            [dx, dw, db]
+        }
+    })
+}
+
+/// Both in one pass over `dy`.
+fn weight_and_bias<T: Float>(conv: &Conv, x: &Tensor<T>, dy: &Tensor<T>) -> (Tensor<T>, Tensor<T>) {
+    let (x, dy) = (x.packed(), dy.packed());
+    let mut dw = None;
+    let db = Tensor::build([conv.out_channels], |db| {
+        dw = Some(Tensor::build(weight_shape(conv), |dw| {
+            conv::grad_weight(conv, x.elements(), dy.elements(), dw, Some(db));
+        }));
+    });
+    (dw.expect("built"), db)
+}
+
+fn weight_shape(conv: &Conv) -> [usize; 4] {
+    [conv.out_channels, conv.in_channels / conv.groups, conv.kernel[0], conv.kernel[1]]
+}
+
+/// The gradient of [`conv2d`]'s input, also the transposed convolution ("deconvolution"):
+/// `dx[b, c, h, w] = sum over o, u, v of weight[o, c, u, v] dy[b, o, i, j]` where `h = i s + u d - p`, `w = j s + v d - p`.
+///
+/// * `dy` `[batch, out, oh, ow]`, `weight` `[out, in / groups, kh, kw]`, output `[batch, in, h, w]`
+/// * `input` is `[h, w]`: with a stride several inputs have an output of the same size, any of them may be asked for
+///
+/// Gradients: `d(dy)` is [`conv2d`] of the incoming gradient, `dw` is [`conv2d_grad_weight`].
+///
+/// # Panics
+/// As [`conv2d`] of an input `[batch, in, h, w]`, and when that would not have the output's shape of `dy`.
+#[track_caller]
+pub fn conv2d_grad_input<T: Float>(
+    dy: &Tensor<T>,
+    weight: &Tensor<T>,
+    input: [usize; 2],
+    options: Conv2dOptions,
+) -> Tensor<T> {
+    const OP: &str = "conv2d_grad_input";
+    ensure(dy.rank() == 4 && weight.rank() == 4, || {
+        format!(
+            "{OP}: {:?} * {:?}: expected [batch, out, oh, ow] and [out, in / groups, kh, kw]",
+            dy.shape(),
+            weight.shape()
+        )
+    });
+    let shape = [dy.size(0), weight.size(1) * options.groups, input[0], input[1]];
+    let conv = sizes(OP, &shape, weight.shape(), &options);
+    check_output(OP, &conv, dy.shape());
+    let (dy_packed, w_packed) = (dy.packed(), weight.packed());
+    let dx = Tensor::build(shape, |dx| conv::grad_input(&conv, dy_packed.elements(), w_packed.elements(), dx));
+    record_op(OP, dx, [dy, weight], || {
+        let (dy_kept, w_kept) = (weight.is_tracked().then(|| dy.clone()), dy.is_tracked().then(|| weight.clone()));
+        move |pull: Pull<T>| {
+            [
+                w_kept.as_ref().map(|w| conv2d(&pull.grad, w, None, options)),
+                dy_kept.as_ref().map(|dy| conv2d_grad_weight(&pull.grad, dy, conv.kernel, options)),
+            ]
+        }
+    })
+}
+
+/// The gradient of [`conv2d`]'s weight:
+/// `dw[o, c, u, v] = sum over b, i, j of dy[b, o, i, j] x[b, c, i s + u d - p, j s + v d - p]`.
+///
+/// * `x` `[batch, in, h, w]`, `dy` `[batch, out, oh, ow]`, output `[out, in / groups, kh, kw]`
+/// * `kernel` is `[kh, kw]`
+///
+/// Gradients: `dx` is [`conv2d_grad_input`] and `d(dy)` is [`conv2d`], with the incoming gradient as weight.
+///
+/// # Panics
+/// As [`conv2d`] with a weight of that shape, and when it would not have the output's shape of `dy`.
+#[track_caller]
+pub fn conv2d_grad_weight<T: Float>(
+    x: &Tensor<T>,
+    dy: &Tensor<T>,
+    kernel: [usize; 2],
+    options: Conv2dOptions,
+) -> Tensor<T> {
+    const OP: &str = "conv2d_grad_weight";
+    ensure(x.rank() == 4 && dy.rank() == 4, || {
+        format!("{OP}: {:?} * {:?}: expected [batch, in, h, w] and [batch, out, oh, ow]", x.shape(), dy.shape())
+    });
+    ensure(options.groups > 0 && x.size(1).is_multiple_of(options.groups), || {
+        format!("{OP}: {:?}: expected a multiple of {} groups of input channels", x.shape(), options.groups)
+    });
+    let shape = [dy.size(1), x.size(1) / options.groups, kernel[0], kernel[1]];
+    let conv = sizes(OP, x.shape(), &shape, &options);
+    check_output(OP, &conv, dy.shape());
+    let (x_packed, dy_packed) = (x.packed(), dy.packed());
+    let dw = Tensor::build(shape, |dw| conv::grad_weight(&conv, x_packed.elements(), dy_packed.elements(), dw, None));
+    record_op(OP, dw, [x, dy], || {
+        let (x_kept, dy_kept) = (dy.is_tracked().then(|| x.clone()), x.is_tracked().then(|| dy.clone()));
+        move |pull: Pull<T>| {
+            [
+                dy_kept.as_ref().map(|dy| conv2d_grad_input(dy, &pull.grad, conv.input, options)),
+                x_kept.as_ref().map(|x| conv2d(x, &pull.grad, None, options)),
+            ]
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd::{gradcheck, gradgradcheck};
+    use crate::{Rng, record};
+
+    fn random(shape: &[usize], seed: u64) -> Tensor<f64> {
+        let mut rng = Rng::new(seed);
+        Tensor::from_fn(shape, |_| rng.normal())
+    }
+
+    /// Input, weight and options of a few geometries.
+    fn cases() -> Vec<(Tensor<f64>, Tensor<f64>, Conv2dOptions)> {
+        let plain = Conv2dOptions::default();
+        let odd = Conv2dOptions { stride: [2, 1], padding: [1, 2], dilation: [1, 2], ..plain };
+        let transposed = random(&[6, 5, 3, 2], 3).permute(&[3, 2, 1, 0]);
+        let sliced = random(&[2, 4, 9, 6], 4).slice(2, 0, 9, 2);
+        let broadcast = random(&[1, 1, 4, 5], 5).expand([3, 2, 4, 5]);
+        vec![
+            (random(&[2, 3, 5, 4], 1), random(&[4, 3, 3, 2], 2), plain),
+            (transposed, random(&[4, 3, 2, 3], 2).transpose(2, 3), odd),
+            (sliced, random(&[6, 2, 2, 2], 2), Conv2dOptions { groups: 2, stride: [1, 3], ..plain }),
+            (broadcast, random(&[4, 1, 3, 3], 2), Conv2dOptions { groups: 2, padding: [1, 1], ..plain }),
+            (random(&[1, 1, 1, 1], 1), random(&[1, 1, 1, 1], 2), plain),
+            (random(&[0, 2, 4, 4], 1), random(&[3, 2, 3, 3], 2), plain),
+            (random(&[2, 0, 4, 4], 1), random(&[3, 0, 3, 3], 2), plain),
+        ]
+    }
+
+    #[test]
+    fn gradients_of_first_and_second_order_are_those_of_finite_differences() {
+        for (x, weight, options) in cases() {
+            let bias = random(&[weight.size(0)], 7);
+            let f = |t: &[Tensor<f64>]| conv2d(&t[0], &t[1], Some(&t[2]), options).tanh();
+            gradcheck(f, &[x.clone(), weight.clone(), bias.clone()]).unwrap();
+            gradgradcheck(f, &[x.clone(), weight.clone(), bias]).unwrap();
+            let unbiased = |t: &[Tensor<f64>]| conv2d(&t[0], &t[1], None, options).tanh();
+            gradcheck(unbiased, &[x, weight]).unwrap();
+        }
+    }
+
+    #[test]
+    fn gradients_of_the_gradients_are_those_of_finite_differences() {
+        for (x, weight, options) in cases() {
+            let y = conv2d(&x, &weight, None, options);
+            let dy = random(y.shape(), 9);
+            let (input, kernel) = ([x.size(2), x.size(3)], [weight.size(2), weight.size(3)]);
+            let of_input = |t: &[Tensor<f64>]| conv2d_grad_input(&t[0], &t[1], input, options).tanh();
+            gradcheck(of_input, &[dy.clone(), weight.clone()]).unwrap();
+            gradgradcheck(of_input, &[dy.clone(), weight]).unwrap();
+            let of_weight = |t: &[Tensor<f64>]| conv2d_grad_weight(&t[0], &t[1], kernel, options).tanh();
+            gradcheck(of_weight, &[x.clone(), dy.clone()]).unwrap();
+            gradgradcheck(of_weight, &[x, dy]).unwrap();
+        }
+    }
+
+    #[test]
+    fn views_give_what_their_copies_give() {
+        for (x, weight, options) in cases() {
+            let y = conv2d(&x, &weight, None, options);
+            assert_eq!(y.to_vec(), conv2d(&x.contiguous(), &weight.contiguous(), None, options).to_vec());
+            let dy = random(&[y.size(3), y.size(2), y.size(1), y.size(0)], 3).permute(&[3, 2, 1, 0]);
+            let (input, kernel) = ([x.size(2), x.size(3)], [weight.size(2), weight.size(3)]);
+            assert_eq!(
+                conv2d_grad_input(&dy, &weight, input, options).to_vec(),
+                conv2d_grad_input(&dy.contiguous(), &weight, input, options).to_vec()
+            );
+            assert_eq!(
+                conv2d_grad_weight(&x, &dy, kernel, options).to_vec(),
+                conv2d_grad_weight(&x, &dy.contiguous(), kernel, options).to_vec()
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_gradients_that_are_asked_for_are_given() {
+        let (x, weight, bias) = (random(&[1, 2, 4, 4], 1), random(&[3, 2, 3, 3], 2), random(&[3], 3));
+        let tracked = bias.tracked();
+        let grads = record(|| conv2d(&x, &weight, Some(&tracked), Conv2dOptions::default()).sum()).backward();
+        assert_eq!(grads.of(&tracked).to_vec(), [4.0; 3]);
+        assert_eq!(grads.len(), 1);
+    }
+
+    #[test]
+    fn a_stride_leaves_the_choice_of_the_input_size() {
+        let options = Conv2dOptions { stride: [2, 2], ..Default::default() };
+        let (dy, weight) = (random(&[1, 2, 2, 2], 1), random(&[2, 1, 2, 2], 2));
+        let small = conv2d_grad_input(&dy, &weight, [4, 4], options);
+        let large = conv2d_grad_input(&dy, &weight, [5, 4], options);
+        assert_eq!(large.narrow(2, 0, 4).to_vec(), small.to_vec());
+        assert_eq!(large.narrow(2, 4, 1).to_vec(), [0.0; 4]);
+    }
+
+    fn refusal(f: impl FnOnce()) -> String {
+        crate::shape::catch(f).err().expect("a refusal").0
+    }
+
+    #[test]
+    fn shape_errors_say_what_is_wrong() {
+        let plain = Conv2dOptions::default();
+        let of = |x: &[usize], w: &[usize], options| {
+            let (x, w) = (random(x, 1), random(w, 2));
+            refusal(|| {
+                conv2d(&x, &w, None, options);
+            })
+        };
+        assert!(of(&[3, 8, 8], &[4, 3, 3, 3], plain).contains("unsqueeze(0)"));
+        assert!(of(&[1, 3, 8, 8], &[4, 3, 3], plain).contains("expected a weight [out, in / groups, kh, kw]"));
+        assert_eq!(
+            of(&[1, 2, 8, 8], &[4, 3, 3, 3], plain),
+            "conv2d: [1, 2, 8, 8] * [4, 3, 3, 3]: expected 3 input channels in 1 groups, found 2"
+        );
+        let groups = Conv2dOptions { groups: 3, ..plain };
+        assert!(
+            of(&[1, 9, 8, 8], &[4, 3, 3, 3], groups)
+                .contains("expected a multiple of 3 groups of output channels, found 4")
+        );
+        assert!(
+            of(&[1, 3, 8, 2], &[4, 3, 3, 3], plain)
+                .contains("expected a kernel of 1 to 2, the padded input, found 3 along dimension 3")
+        );
+        let zero = Conv2dOptions { stride: [0, 1], ..plain };
+        assert!(of(&[1, 3, 8, 8], &[4, 3, 3, 3], zero).contains("above 0, found [0, 1]"));
+        let (x, weight, bias) = (random(&[1, 2, 4, 4], 1), random(&[3, 2, 3, 3], 2), random(&[2], 3));
+        let message = refusal(|| {
+            conv2d(&x, &weight, Some(&bias), plain);
+        });
+        assert_eq!(message, "conv2d: bias [2]: expected [3]");
+        let message = refusal(|| {
+            conv2d_grad_input(&x, &weight, [4, 4], plain);
+        });
+        assert!(message.contains("expected a gradient of the output's shape [1, 3, 2, 2]"), "{message}");
+    }
+}
