@@ -10,9 +10,8 @@ mod param;
 mod sequential;
 mod summary;
 
-pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
 pub use crate::ops::Conv2dOptions;
-pub use activation::{GELU, LeakyReLU, ReLU, Sigmoid, Tanh};
+pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
 pub use conv::Conv2d;
 pub use linear::Linear;
 pub use module::{Layer, Module, Slot, Walk, WalkMut};
