@@ -5,11 +5,15 @@
 #![allow(unsafe_code, reason = "instruction sets and disjoint writes; each block states why it is sound")]
 
 pub mod conv;
+pub mod dropout;
 pub mod elementwise;
+pub mod embedding;
 pub mod gemm;
 pub mod math;
 pub mod optim;
+pub mod norm;
 pub mod parallel;
+pub mod pool;
 pub mod reduce;
 pub mod simd;
 pub mod softmax;

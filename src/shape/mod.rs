@@ -170,6 +170,7 @@ pub struct Pair(pub [usize; 2]);
 impl From<usize> for Pair {
     fn from(size: usize) -> Pair {
         Pair([size, size])
+        Pair([size; 2])
     }
 }
 impl From<[usize; 2]> for Pair {

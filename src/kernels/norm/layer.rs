@@ -1,0 +1,163 @@
+//! Layer norm: every row of `[rows, size]` has its own mean and variance.
+
+use super::super::gemm::Shared;
+use super::super::parallel::{GRAIN, tasks};
+use super::super::reduce::reduce;
+use super::super::simd::{isa, simd};
+use super::{LANES, add_row, add_rows, total};
+use crate::element::Float;
+
+simd! {
+    /// One row of the output; gives the row's statistics.
+    fn row[T: Float](x: &[T], weight: &[T], bias: &[T], eps: f64, y: &mut [T]) -> [T; 3] {
+        let mut lanes = [T::ZERO; LANES];
+        add_row(&mut lanes, x, |x| x);
+        let n = x.len() as f64;
+        let mean = T::of(total(lanes).to_f64() / n);
+        let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        add_rows(&mut first, &mut second, x, x, |x, _| (x - mean, (x - mean) * (x - mean)));
+        // What the rounding of the mean has left over.
+        let left = total(first).to_f64() / n;
+        let variance = (total(second).to_f64() / n - left * left).max(0.0);
+        let rstd = 1.0 / (variance + eps).sqrt();
+        let (scale, shift) = (T::of(rstd), T::of(-left * rstd));
+        for ((y, &x), (&weight, &bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+            *y = ((x - mean) * scale + shift) * weight + bias;
+        }
+        [mean, T::of(left), scale]
+    }
+
+    /// The sums of `grad weight` and of `grad weight (x - mean)` over one row.
+    fn products[T: Float](x: &[T], grad: &[T], weight: &[T], mean: T) -> (T, T) {
+        let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        let (xs, grads, weights) = (x.chunks_exact(LANES), grad.chunks_exact(LANES), weight.chunks_exact(LANES));
+        let rest = xs.remainder().iter().zip(grads.remainder()).zip(weights.remainder());
+        for ((x, grad), weight) in xs.zip(grads).zip(weights) {
+            for l in 0..LANES {
+                let part = grad[l] * weight[l];
+                first[l] += part;
+                second[l] += part * (x[l] - mean);
+            }
+        }
+        for ((first, second), ((&x, &grad), &weight)) in first.iter_mut().zip(&mut second).zip(rest) {
+            *first += grad * weight;
+            *second += grad * weight * (x - mean);
+        }
+        (total(first), total(second))
+    }
+
+    /// `dx = (grad weight - shift - (x - mean) slope) rstd`.
+    fn pull[T: Float](x: &[T], grad: &[T], weight: &[T], mean: T, shift: T, slope: T, rstd: T, dx: &mut [T]) {
+        for ((dx, &x), (&grad, &weight)) in dx.iter_mut().zip(x).zip(grad.iter().zip(weight)) {
+            *dx = (grad * weight - shift - (x - mean) * slope) * rstd;
+        }
+    }
+
+    /// `dw += grad (x - mean - left) rstd`, `db += grad`.
+    fn collect[T: Float](x: &[T], grad: &[T], mean: T, left: T, rstd: T, dw: &mut [T], db: &mut [T]) {
+        for ((dw, db), (&x, &grad)) in dw.iter_mut().zip(db).zip(x.iter().zip(grad)) {
+            *dw += grad * ((x - mean - left) * rstd);
+            *db += grad;
+        }
+    }
+}
+
+/// `y = (x - mean) / sqrt(var + eps) weight + bias`; `x` and `y` are `[rows, size]`, `weight` and
+/// `bias` `[size]` (1 and 0 where they are missing). What the gradients need of each row is written to `statistics`: its mean,
+/// what the rounding of the mean leaves over, and `1 / sqrt(var + eps)`.
+///
+/// # Panics
+/// When the slices do not have these sizes.
+pub fn forward<T: Float>(
+    [rows, size]: [usize; 2],
+    x: &[T],
+    [weight, bias]: [Option<&[T]>; 2],
+    eps: f64,
+    y: &mut [T],
+    statistics: &mut [[T; 3]],
+) {
+    assert!(x.len() == rows * size && y.len() == x.len(), "layer_norm: [{rows}, {size}]");
+    assert_eq!(statistics.len(), rows, "layer_norm: statistics");
+    let (mut ones, mut zeros) = (Vec::new(), Vec::new());
+    let (weight, bias) = (or_all(weight, T::ONE, size, &mut ones), or_all(bias, T::ZERO, size, &mut zeros));
+    if y.is_empty() {
+        return statistics.fill([T::ZERO; 3]);
+    }
+    let (isa, piece) = (isa(), (GRAIN / size).max(1));
+    let (y, statistics) = (Shared::new(y), Shared::new(statistics));
+    tasks(rows.div_ceil(piece), rows * size > GRAIN, |i| {
+        for at in i * piece..((i + 1) * piece).min(rows) {
+            // SAFETY: each row is in one piece.
+            let y = unsafe { std::slice::from_raw_parts_mut(y.at(at * size), size) };
+            let found = row(isa, &x[at * size..][..size], weight, bias, eps, y);
+            // SAFETY: as above.
+            unsafe { statistics.at(at).write(found) };
+        }
+    });
+}
+
+/// `given`, or `size` times the same value.
+fn or_all<'a, T: Float>(given: Option<&'a [T]>, value: T, size: usize, room: &'a mut Vec<T>) -> &'a [T] {
+    let all = given.unwrap_or_else(|| {
+        *room = vec![value; size];
+        room
+    });
+    assert_eq!(all.len(), size, "layer_norm: the weight and the bias");
+    all
+}
+
+/// The gradients of the input (`dx`), and of the weight and the bias together (`parameters`: `[2, size]`), each where it is
+/// wanted.
+///
+/// With `x^ = (x - mean) rstd` and `g = grad weight`: `dx = rstd (g - mean(g) - x^ mean(g x^))`, `dw = sum grad x^`,
+/// `db = sum grad` (Ba, Kiros, Hinton, "Layer normalization", 2016, supplement).
+///
+/// # Panics
+/// When the slices do not have these sizes.
+pub fn backward<T: Float>(
+    [rows, size]: [usize; 2],
+    [x, grad]: [&[T]; 2],
+    weight: Option<&[T]>,
+    statistics: &[[T; 3]],
+    dx: Option<&mut [T]>,
+    parameters: Option<&mut [T]>,
+) {
+    let fits = |x: &[T]| x.len() == rows * size;
+    assert!(fits(x) && fits(grad) && dx.as_deref().is_none_or(fits), "layer_norm: [{rows}, {size}]");
+    assert_eq!(statistics.len(), rows, "layer_norm: statistics");
+    let mut ones = Vec::new();
+    let weight = or_all(weight, T::ONE, size, &mut ones);
+    if x.is_empty() {
+        return parameters.into_iter().for_each(|all| all.fill(T::ZERO));
+    }
+    // Every block of rows sums for itself; at most 64 blocks, so that their sums stay small beside the input.
+    let block = (GRAIN / size).max(rows.div_ceil(64)).max(1);
+    let blocks = rows.div_ceil(block);
+    let mut parts = vec![T::ZERO; if parameters.is_some() { blocks * 2 * size } else { 0 }];
+    let (isa, collecting) = (isa(), parameters.is_some());
+    let (dx, shared) = (dx.map(Shared::new), Shared::new(&mut parts));
+    tasks(blocks, rows * size > GRAIN, |i| {
+        for at in i * block..((i + 1) * block).min(rows) {
+            let (x, grad) = (&x[at * size..][..size], &grad[at * size..][..size]);
+            let [mean, left, rstd] = statistics[at];
+            if let Some(dx) = dx {
+                let (sum, product) = products(isa, x, grad, weight, mean);
+                let (n, left, rstd64) = (size as f64, left.to_f64(), rstd.to_f64());
+                let slope = (product.to_f64() - left * sum.to_f64()) * rstd64 * rstd64 / n;
+                let (shift, slope) = (T::of(sum.to_f64() / n - left * slope), T::of(slope));
+                // SAFETY: each row is in one block.
+                let dx = unsafe { std::slice::from_raw_parts_mut(dx.at(at * size), size) };
+                pull(isa, x, grad, weight, mean, shift, slope, rstd, dx);
+            }
+            if collecting {
+                // SAFETY: each block has its sums for itself.
+                let part = unsafe { std::slice::from_raw_parts_mut(shared.at(i * 2 * size), 2 * size) };
+                let (dw, db) = part.split_at_mut(size);
+                collect(isa, x, grad, mean, left, rstd, dw, db);
+            }
+        }
+    });
+    if let Some(all) = parameters {
+        reduce([1, blocks, 2 * size], &parts, all, T::ZERO, |a, b| a + b);
+    }
+}

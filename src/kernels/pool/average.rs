@@ -1,0 +1,163 @@
+//! Average pooling, and the way of the gradient.
+
+use super::super::parallel::chunks_mut;
+use super::super::simd::{Isa, isa, simd};
+use super::{Pool2d, blocks, with_lanes};
+use crate::element::Float;
+
+simd! {
+    /// One tap of a row of windows: `y += x`, whose elements are `step` apart.
+    fn add_tap[T: Float](x: &[T], step: usize, y: &mut [T]) {
+        if step == 1 {
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
+        } else {
+            y.iter_mut().zip(x.iter().step_by(step)).for_each(|(y, &x)| *y += x);
+        }
+    }
+
+    /// The adjoint of [`add_tap`].
+    fn spread_tap[T: Float](y: &[T], step: usize, x: &mut [T]) {
+        if step == 1 {
+            x.iter_mut().zip(y).for_each(|(x, &y)| *x += y);
+        } else {
+            x.iter_mut().step_by(step).zip(y).for_each(|(x, &y)| *x += y);
+        }
+    }
+
+    /// `y[i] = x[i] / (rows columns[i])`.
+    fn divide[T: Float](x: &[T], rows: T, columns: &[T], y: &mut [T]) {
+        y.iter_mut().zip(x).zip(columns).for_each(|((y, &x), &columns)| *y = x / (rows * columns));
+    }
+
+    /// `x[i] = x[i] / (rows columns[i])`.
+    fn divide_mut[T: Float](x: &mut [T], rows: T, columns: &[T]) {
+        x.iter_mut().zip(columns).for_each(|(x, &columns)| *x = *x / (rows * columns));
+    }
+
+    /// A row of 2 x 2 windows in steps of 2, `L` windows at a time.
+    fn halve[T: Float, const L: usize](_lanes: [(); L], top: &[T], bottom: &[T], quarter: T, y: &mut [T]) {
+        for at in blocks(y.len(), L) {
+            let (top, bottom, y) = (&top[2 * at..][..2 * L], &bottom[2 * at..][..2 * L], &mut y[at..][..L]);
+            for l in 0..L {
+                y[l] = (top[2 * l] + top[2 * l + 1] + bottom[2 * l] + bottom[2 * l + 1]) * quarter;
+            }
+        }
+    }
+
+    /// The adjoint of [`halve`].
+    fn unhalve[T: Float, const L: usize](_lanes: [(); L], grad: &[T], quarter: T, top: &mut [T], bottom: &mut [T]) {
+        for at in blocks(grad.len(), L) {
+            let grad = &grad[at..][..L];
+            let (top, bottom) = (&mut top[2 * at..][..2 * L], &mut bottom[2 * at..][..2 * L]);
+            for l in 0..L {
+                let part = grad[l] * quarter;
+                (top[2 * l], top[2 * l + 1]) = (part, part);
+                (bottom[2 * l], bottom[2 * l + 1]) = (part, part);
+            }
+        }
+    }
+}
+
+/// By how many elements each window along an axis is divided: all that lie in the image, or in the padded image.
+fn counts<T: Float>(p: &Pool2d, axis: usize, include_padding: bool) -> Vec<T> {
+    let (padding, input) = (p.padding[axis], p.input[axis]);
+    let count = |o: usize| {
+        // Places are counted from the beginning of the padding.
+        let start = o * p.stride[axis];
+        let end = (start + p.kernel[axis]).min(input + 2 * padding);
+        if include_padding {
+            return end - start;
+        }
+        end.min(input + padding) - start.max(padding).min(input + padding)
+    };
+    // A window without an element in the image has the sum 0 and is divided by 1.
+    (0..p.output[axis]).map(|o| T::of(count(o).max(1) as f64)).collect()
+}
+
+fn check<T>(p: &Pool2d, input: &[T], output: &[T]) {
+    assert_eq!(input.len(), p.planes * p.area(), "avg_pool2d: the input of {p:?}");
+    assert_eq!(output.len(), p.planes * p.windows(), "avg_pool2d: the output of {p:?}");
+    assert_eq!(p.dilation, [1; 2], "avg_pool2d: windows have no gaps");
+}
+
+/// `y[window] = sum x[element of the window] / count`: `x` is `[planes, height, width]`, `y` one value for each window. The
+/// count is that of the window's elements in the image, or with `include_padding` in the padded image.
+///
+/// # Panics
+/// When the slices do not have these sizes, or the dilation is not 1.
+pub fn forward<T: Float>(p: &Pool2d, include_padding: bool, x: &[T], y: &mut [T]) {
+    check(p, x, y);
+    if y.is_empty() {
+        return;
+    }
+    let (isa, [rows, columns]) = (isa(), p.output);
+    let reaches = [p.reaches(0), p.reaches(1)];
+    let [heights, widths] = [0, 1].map(|axis| counts::<T>(p, axis, include_padding));
+    chunks_mut(y, p.rows_per_task() * columns, |start, y| {
+        for (i, y) in y.chunks_mut(columns).enumerate() {
+            let (plane, oy) = ((start / columns + i) / rows, (start / columns + i) % rows);
+            let x = &x[plane * p.area()..][..p.area()];
+            if p.is_halving() {
+                let (top, bottom) = x[2 * oy * p.input[1]..].split_at(p.input[1]);
+                with_lanes!(columns, |lanes| halve(isa, lanes, top, bottom, T::of(0.25), y));
+                continue;
+            }
+            y.fill(T::ZERO);
+            for ky in (0..p.kernel[0]).filter(|&ky| reaches[0][ky].contains(&oy)) {
+                let row = &x[p.place(0, oy, ky) * p.input[1]..][..p.input[1]];
+                for (kx, reach) in reaches[1].iter().enumerate().filter(|(_, reach)| !reach.is_empty()) {
+                    add_tap(isa, &row[p.place(1, reach.start, kx)..], p.stride[1], &mut y[reach.clone()]);
+                }
+            }
+            divide_mut(isa, y, heights[oy], &widths);
+        }
+    });
+}
+
+/// `dx[element] = sum grad[window] / count[window]` over the windows that the element is in: the adjoint of [`forward`].
+///
+/// # Panics
+/// When the slices do not have these sizes, or the dilation is not 1.
+pub fn backward<T: Float>(p: &Pool2d, include_padding: bool, grad: &[T], dx: &mut [T]) {
+    check(p, dx, grad);
+    if dx.is_empty() {
+        return;
+    }
+    let (isa, columns) = (isa(), p.output[1]);
+    let reaches = [p.reaches(0), p.reaches(1)];
+    let [heights, widths] = [0, 1].map(|axis| counts::<T>(p, axis, include_padding));
+    chunks_mut(dx, p.planes_per_task() * p.area(), |start, dx| {
+        let mut parts = vec![T::ZERO; columns];
+        for (i, dx) in dx.chunks_mut(p.area()).enumerate() {
+            let grad = &grad[(start / p.area() + i) * p.windows()..][..p.windows()];
+            if p.is_halving() && !grad.is_empty() {
+                backward_halving(isa, p, grad, dx);
+                continue;
+            }
+            dx.fill(T::ZERO);
+            for (oy, grad) in grad.chunks(columns.max(1)).enumerate() {
+                divide(isa, grad, heights[oy], &widths, &mut parts);
+                for ky in (0..p.kernel[0]).filter(|&ky| reaches[0][ky].contains(&oy)) {
+                    let row = &mut dx[p.place(0, oy, ky) * p.input[1]..][..p.input[1]];
+                    for (kx, reach) in reaches[1].iter().enumerate().filter(|(_, reach)| !reach.is_empty()) {
+                        let first = p.place(1, reach.start, kx);
+                        spread_tap(isa, &parts[reach.clone()], p.stride[1], &mut row[first..]);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// One image of [`backward`] for 2 x 2 windows in steps of 2, which share no element.
+fn backward_halving<T: Float>(isa: Isa, p: &Pool2d, grad: &[T], dx: &mut [T]) {
+    let (columns, width) = (p.output[1], p.input[1]);
+    let (covered, rest) = dx.split_at_mut(2 * p.output[0] * width);
+    rest.fill(T::ZERO);
+    for (dx, grad) in covered.chunks_mut(2 * width).zip(grad.chunks(columns)) {
+        let (top, bottom) = dx.split_at_mut(width);
+        with_lanes!(columns, |lanes| unhalve(isa, lanes, grad, T::of(0.25), top, bottom));
+        top[2 * columns..].fill(T::ZERO);
+        bottom[2 * columns..].fill(T::ZERO);
+    }
+}

@@ -1,0 +1,284 @@
+//! Max pooling: the values, where they came from, and the way of the gradient.
+//!
+//! A window's maximum is remembered as the number of its tap, row by row in the window; `taps()` says that the window has
+//! no element in the image. Of equal elements the first one counts, and NaN beats every number.
+
+use super::super::parallel::{GRAIN, chunks_mut};
+use super::super::simd::{Isa, isa, simd};
+use super::{Pool2d, blocks, with_lanes};
+use crate::element::{Element, Float};
+use rayon::prelude::*;
+
+/// Whether `x` takes the place of the largest element so far.
+#[inline(always)]
+fn beats<T: Float>(x: T, best: T) -> bool {
+    // A value that does not equal itself is NaN. Bit operations, not branches: the loops are vectorised.
+    (x > best) | (x != x)
+}
+
+simd! {
+    /// One tap of a row of windows: `x` are its elements, `step` apart.
+    fn tap_values[T: Float](x: &[T], step: usize, y: &mut [T]) {
+        if step == 1 {
+            y.iter_mut().zip(x).for_each(|(y, &x)| *y = if beats(x, *y) { x } else { *y });
+        } else {
+            y.iter_mut().zip(x.iter().step_by(step)).for_each(|(y, &x)| *y = if beats(x, *y) { x } else { *y });
+        }
+    }
+
+    /// [`tap_values`] that also remembers the tap.
+    fn tap_places[T: Float, I: Element](x: &[T], step: usize, y: &mut [T], places: &mut [I], tap: I) {
+        let take = |y: &mut T, place: &mut I, x: T| {
+            let beats = beats(x, *y);
+            *place = if beats { tap } else { *place };
+            *y = if beats { x } else { *y };
+        };
+        if step == 1 {
+            y.iter_mut().zip(places).zip(x).for_each(|((y, place), &x)| take(y, place, x));
+        } else {
+            y.iter_mut().zip(places).zip(x.iter().step_by(step)).for_each(|((y, place), &x)| take(y, place, x));
+        }
+    }
+
+    /// A row of 2 x 2 windows in steps of 2, `L` windows at a time.
+    fn halve_values[T: Float, const L: usize](_lanes: [(); L], top: &[T], bottom: &[T], y: &mut [T]) {
+        for at in blocks(y.len(), L) {
+            let (top, bottom, y) = (&top[2 * at..][..2 * L], &bottom[2 * at..][..2 * L], &mut y[at..][..L]);
+            for l in 0..L {
+                let mut best = top[2 * l];
+                for x in [top[2 * l + 1], bottom[2 * l], bottom[2 * l + 1]] {
+                    best = if beats(x, best) { x } else { best };
+                }
+                y[l] = best;
+            }
+        }
+    }
+
+    /// [`halve_values`] that also remembers the taps.
+    fn halve_places[T: Float, I: Element, const L: usize](
+        _lanes: [(); L],
+        top: &[T],
+        bottom: &[T],
+        y: &mut [T],
+        places: &mut [I],
+        taps: [I; 4],
+    ) {
+        for at in blocks(y.len(), L) {
+            let (top, bottom) = (&top[2 * at..][..2 * L], &bottom[2 * at..][..2 * L]);
+            let (y, places) = (&mut y[at..][..L], &mut places[at..][..L]);
+            for l in 0..L {
+                let (mut best, mut place) = (top[2 * l], taps[0]);
+                for (x, tap) in [(top[2 * l + 1], taps[1]), (bottom[2 * l], taps[2]), (bottom[2 * l + 1], taps[3])] {
+                    let beats = beats(x, best);
+                    best = if beats { x } else { best };
+                    place = if beats { tap } else { place };
+                }
+                y[l] = best;
+                places[l] = place;
+            }
+        }
+    }
+
+    /// The gradient of a row of 2 x 2 windows in steps of 2: each element of both rows is written, 0 or the window's.
+    fn unhalve[T: Float, I: Element, const L: usize](
+        _lanes: [(); L],
+        grad: &[T],
+        places: &[I],
+        taps: [I; 4],
+        top: &mut [T],
+        bottom: &mut [T],
+    ) {
+        for at in blocks(grad.len(), L) {
+            let (grad, places) = (&grad[at..][..L], &places[at..][..L]);
+            let (top, bottom) = (&mut top[2 * at..][..2 * L], &mut bottom[2 * at..][..2 * L]);
+            for l in 0..L {
+                let to = |tap: I| if places[l] == tap { grad[l] } else { T::ZERO };
+                (top[2 * l], top[2 * l + 1]) = (to(taps[0]), to(taps[1]));
+                (bottom[2 * l], bottom[2 * l + 1]) = (to(taps[2]), to(taps[3]));
+            }
+        }
+    }
+}
+
+/// The numbers of the taps of a 2 x 2 window.
+fn four_taps<I: Element>() -> [I; 4] {
+    [0_i64, 1, 2, 3].map(I::of_element)
+}
+
+fn check<T, I>(p: &Pool2d, input: &[T], output: &[T], places: Option<&[I]>) {
+    assert_eq!(input.len(), p.planes * p.area(), "max_pool2d: the input of {p:?}");
+    assert_eq!(output.len(), p.planes * p.windows(), "max_pool2d: the output of {p:?}");
+    assert!(places.is_none_or(|places| places.len() == output.len()), "max_pool2d: the places of {p:?}");
+}
+
+/// What the rows of a pooling share.
+struct Taps<'a> {
+    p: &'a Pool2d,
+    rows: Vec<std::ops::Range<usize>>,
+    columns: Vec<std::ops::Range<usize>>,
+}
+
+impl Taps<'_> {
+    fn new(p: &Pool2d) -> Taps<'_> {
+        Taps { p, rows: p.reaches(0), columns: p.reaches(1) }
+    }
+
+    /// Calls `tap(number, window columns, first element)` for each tap of the windows of row `oy` that lies in the image.
+    fn for_each(&self, oy: usize, mut tap: impl FnMut(usize, std::ops::Range<usize>, usize)) {
+        let p = self.p;
+        for (ky, _) in self.rows.iter().enumerate().filter(|(_, reach)| reach.contains(&oy)) {
+            let row = p.place(0, oy, ky) * p.input[1];
+            for (kx, reach) in self.columns.iter().enumerate().filter(|(_, reach)| !reach.is_empty()) {
+                tap(ky * p.kernel[1] + kx, reach.clone(), row + p.place(1, reach.start, kx));
+            }
+        }
+    }
+
+    /// The first tap of each window of row `oy` that lies in the image: it counts where all elements are minus infinity.
+    fn first<I: Element>(&self, oy: usize, places: &mut [I]) {
+        let ky = self.rows.iter().position(|reach| reach.contains(&oy));
+        for (ox, place) in places.iter_mut().enumerate() {
+            let kx = self.columns.iter().position(|reach| reach.contains(&ox));
+            let tap = ky.zip(kx).map_or(self.p.taps(), |(ky, kx)| ky * self.p.kernel[1] + kx);
+            *place = I::of_element(tap as i64);
+        }
+    }
+}
+
+/// `y[window] = max x[element of the window]`: `x` is `[planes, height, width]`, `y` one value for each window.
+///
+/// # Panics
+/// When the slices do not have these sizes.
+pub fn forward<T: Float>(p: &Pool2d, x: &[T], y: &mut [T]) {
+    check::<T, u8>(p, x, y, None);
+    if y.is_empty() {
+        return;
+    }
+    let (isa, [rows, columns], taps) = (isa(), p.output, Taps::new(p));
+    chunks_mut(y, p.rows_per_task() * columns, |start, y| {
+        for (i, y) in y.chunks_mut(columns).enumerate() {
+            let (plane, oy) = ((start / columns + i) / rows, (start / columns + i) % rows);
+            let x = &x[plane * p.area()..][..p.area()];
+            if p.is_halving() {
+                let (top, bottom) = x[2 * oy * p.input[1]..].split_at(p.input[1]);
+                with_lanes!(columns, |lanes| halve_values(isa, lanes, top, bottom, y));
+                continue;
+            }
+            y.fill(T::LOWEST);
+            taps.for_each(oy, |_, reach, first| tap_values(isa, &x[first..], p.stride[1], &mut y[reach]));
+        }
+    });
+}
+
+/// [`forward`] that also writes the number of the tap that each maximum came from.
+///
+/// # Panics
+/// When the slices do not have these sizes, or `I` cannot count the taps.
+pub fn forward_places<T: Float, I: Element>(p: &Pool2d, x: &[T], y: &mut [T], places: &mut [I]) {
+    check(p, x, y, Some(&*places));
+    assert_eq!(
+        I::of_element(p.taps() as i64).to_i64(),
+        p.taps() as i64,
+        "max_pool2d: the type of the places is narrow"
+    );
+    if y.is_empty() {
+        return;
+    }
+    let (isa, columns, taps) = (isa(), p.output[1], Taps::new(p));
+    let chunk = p.rows_per_task() * columns;
+    let work = |i: usize, y: &mut [T], places: &mut [I]| {
+        let rows = y.chunks_mut(columns).zip(places.chunks_mut(columns));
+        rows.enumerate().for_each(|(j, (y, places))| row_places(isa, &taps, x, i * chunk / columns + j, y, places));
+    };
+    if y.len() <= chunk {
+        return work(0, y, places);
+    }
+    y.par_chunks_mut(chunk).zip(places.par_chunks_mut(chunk)).enumerate().for_each(|(i, (y, k))| work(i, y, k));
+}
+
+/// Row `row` of the windows of all images.
+fn row_places<T: Float, I: Element>(isa: Isa, taps: &Taps, x: &[T], row: usize, y: &mut [T], places: &mut [I]) {
+    let p = taps.p;
+    let (plane, oy) = (row / p.output[0], row % p.output[0]);
+    let x = &x[plane * p.area()..][..p.area()];
+    if p.is_halving() {
+        let (top, bottom) = x[2 * oy * p.input[1]..].split_at(p.input[1]);
+        return with_lanes!(y.len(), |lanes| halve_places(isa, lanes, top, bottom, y, places, four_taps()));
+    }
+    y.fill(T::LOWEST);
+    taps.first(oy, places);
+    taps.for_each(oy, |tap, reach, first| {
+        let tap = I::of_element(tap as i64);
+        tap_places(isa, &x[first..], p.stride[1], &mut y[reach.clone()], &mut places[reach], tap);
+    });
+}
+
+/// Calls `f(window, element)` for the windows of one image, in order, and the element that each remembers.
+fn for_places<I: Element>(p: &Pool2d, places: &[I], mut f: impl FnMut(usize, usize)) {
+    for (window, tap) in places.iter().enumerate() {
+        let tap = tap.to_i64() as usize;
+        if tap < p.taps() {
+            let y = p.place(0, window / p.output[1], tap / p.kernel[1]);
+            let x = p.place(1, window % p.output[1], tap % p.kernel[1]);
+            f(window, y * p.input[1] + x);
+        }
+    }
+}
+
+/// `dx[element] = sum grad[windows that remember it]`, in the windows' order: the adjoint of [`gather`].
+///
+/// # Panics
+/// When the slices do not have these sizes.
+pub fn scatter<T: Float, I: Element>(p: &Pool2d, grad: &[T], places: &[I], dx: &mut [T]) {
+    check(p, dx, grad, Some(places));
+    if dx.is_empty() {
+        return;
+    }
+    let isa = isa();
+    chunks_mut(dx, p.planes_per_task() * p.area(), |start, dx| {
+        for (i, dx) in dx.chunks_mut(p.area()).enumerate() {
+            let from = (start / p.area() + i) * p.windows();
+            let (grad, places) = (&grad[from..][..p.windows()], &places[from..][..p.windows()]);
+            if p.is_halving() && !grad.is_empty() {
+                scatter_halving(isa, p, grad, places, dx);
+            } else {
+                dx.fill(T::ZERO);
+                for_places(p, places, |window, element| dx[element] += grad[window]);
+            }
+        }
+    });
+}
+
+/// One image of [`scatter`] for 2 x 2 windows in steps of 2, which share no element.
+fn scatter_halving<T: Float, I: Element>(isa: Isa, p: &Pool2d, grad: &[T], places: &[I], dx: &mut [T]) {
+    let (columns, width) = (p.output[1], p.input[1]);
+    let (covered, rest) = dx.split_at_mut(2 * p.output[0] * width);
+    rest.fill(T::ZERO);
+    let rows = grad.chunks(columns).zip(places.chunks(columns));
+    for (dx, (grad, places)) in covered.chunks_mut(2 * width).zip(rows) {
+        let (top, bottom) = dx.split_at_mut(width);
+        with_lanes!(columns, |lanes| unhalve(isa, lanes, grad, places, four_taps(), top, bottom));
+        top[2 * columns..].fill(T::ZERO);
+        bottom[2 * columns..].fill(T::ZERO);
+    }
+}
+
+/// `y[window] = x[the element that it remembers]`, 0 where there is none.
+///
+/// # Panics
+/// When the slices do not have these sizes.
+pub fn gather<T: Float, I: Element>(p: &Pool2d, x: &[T], places: &[I], y: &mut [T]) {
+    check(p, x, y, Some(places));
+    if y.is_empty() {
+        return;
+    }
+    let planes = (GRAIN / p.windows()).max(1);
+    chunks_mut(y, planes * p.windows(), |start, y| {
+        y.fill(T::ZERO);
+        for (i, y) in y.chunks_mut(p.windows()).enumerate() {
+            let plane = start / p.windows() + i;
+            let x = &x[plane * p.area()..][..p.area()];
+            for_places(p, &places[plane * p.windows()..][..p.windows()], |window, element| y[window] = x[element]);
+        }
+    });
+}
