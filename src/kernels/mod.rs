@@ -19,4 +19,4 @@ pub mod simd;
 pub mod softmax;
 mod strided;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

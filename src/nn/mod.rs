@@ -4,8 +4,12 @@
 
 mod activation;
 mod conv;
+mod dropout;
+mod embedding;
+mod flatten;
 mod linear;
 mod module;
+mod norm;
 mod param;
 mod sequential;
 mod summary;
@@ -13,8 +17,18 @@ mod summary;
 pub use crate::ops::Conv2dOptions;
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
 pub use conv::Conv2d;
+mod pool;
+mod summary;
+
+pub use crate::ops::{AvgPool2dOptions, MaxPool2dOptions};
+pub use activation::{GELU, LeakyReLU, ReLU, Sigmoid, Tanh};
+pub use dropout::Dropout;
+pub use embedding::Embedding;
+pub use flatten::Flatten;
 pub use linear::Linear;
 pub use module::{Layer, Module, Slot, Walk, WalkMut};
+pub use norm::{BatchNorm1d, BatchNorm2d, BatchNormOptions, LayerNorm, LayerNormOptions, RunningStats};
 pub use param::{Buffer, Counter, Name, Param};
 pub use sequential::Sequential;
+pub use pool::{AvgPool2d, MaxPool2d};
 pub use summary::{Row, Summary};

@@ -229,8 +229,7 @@ pub fn forward_with<T: Float>(batch: Batch, x: &[T], affine: Affine<T>, [mean, v
 pub fn backward<T: Float>(
     batch: Batch,
     own: bool,
-    x: &[T],
-    grad: &[T],
+    [x, grad]: [&[T]; 2],
     affine: Affine<T>,
     [mean, var]: [&[f64]; 2],
     dx: Option<&mut [T]>,

@@ -61,8 +61,8 @@ fn batch_norm_and_its_gradients_agree_with_f64_also_far_from_zero() {
                     let [mean, var] = &mut statistics;
                     batch::forward(batch, &x, affine, &mut y[0], [mean, var]);
                     let statistics = [&**mean, &**var];
-                    batch::backward(batch, true, &x, &grad32, affine, statistics, Some(&mut y[1]), [dw, db]);
-                    batch::backward(batch, false, &x, &grad32, affine, statistics, Some(&mut y[2]), [dw2, db2]);
+                    batch::backward(batch, true, [&x, &grad32], affine, statistics, Some(&mut y[1]), [dw, db]);
+                    batch::backward(batch, false, [&x, &grad32], affine, statistics, Some(&mut y[2]), [dw2, db2]);
                     assert_eq!((bits(dw), bits(db)), (bits(dw2), bits(db2)));
                     let mut again = vec![9.0; n];
                     batch::forward_with(batch, &x, affine, statistics, &mut again);

@@ -1,0 +1,96 @@
+//! The layer that turns numbers into vectors.
+
+use super::param::{Name, Param};
+use super::summary::Call;
+use super::{Module, Walk, WalkMut};
+use crate::element::Float;
+use crate::ops;
+use crate::shape::ensure;
+use crate::tensor::Tensor;
+
+/// A learned vector for each of `num` things: a table whose rows are looked up.
+///
+/// * input `[..]` of whole numbers, output `[.., dim]`
+/// * `weight` `[num, dim]`, standard normal at first, as in PyTorch
+///
+/// ```
+/// use wengert::{Tensor, nn::Embedding};
+/// let letters: Embedding = Embedding::new(65, 128);
+/// assert_eq!(letters.forward(&Tensor::from([[0, 64, 3], [7, 7, 7]])).shape(), [2, 3, 128]);
+/// ```
+#[derive(Clone)]
+pub struct Embedding<T: Float = f32> {
+    /// `[num, dim]`.
+    pub weight: Param<T>,
+    padding_idx: Option<usize>,
+    name: Name,
+}
+
+impl<T: Float> Embedding<T> {
+    /// A table of `num` vectors of `dim` numbers.
+    pub fn new(num: usize, dim: usize) -> Embedding<T> {
+        Embedding { weight: Param::normal(&[num, dim]), padding_idx: None, name: Name::default() }
+    }
+
+    /// A table in which row `padding_idx` stands for nothing: it is zero and is not trained.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[track_caller]
+    pub fn with_padding(num: usize, dim: usize, padding_idx: usize) -> Embedding<T> {
+        ensure(padding_idx < num, || {
+            format!("Embedding: [{num}, {dim}]: padding_idx {padding_idx} is out of range for {num} rows")
+        });
+        let mut table = Embedding { padding_idx: Some(padding_idx), ..Embedding::new(num, dim) };
+        table.weight.as_mut_slice()[padding_idx * dim..][..dim].fill(T::ZERO);
+        table
+    }
+
+    /// The row that stands for nothing, where there is one.
+    pub fn padding_idx(&self) -> Option<usize> {
+        self.padding_idx
+    }
+
+    /// The vectors of the numbers: `[..] -> [.., dim]`.
+    ///
+    /// # Panics
+    /// When a number is not that of a row.
+    #[track_caller]
+    pub fn forward(&self, index: &Tensor<i64>) -> Tensor<T> {
+        let call = Call::enter("Embedding", Some(&self.name));
+        let y = ops::embedding_padded(&self.weight, index, self.padding_idx);
+        call.leave(y, |_| (self.weight.numel(), 0))
+    }
+}
+
+impl<T: Float> Module<T> for Embedding<T> {
+    fn visit(&self, walk: &mut Walk<T>) {
+        walk.name(&self.name);
+        walk.child("weight", &self.weight);
+    }
+    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
+        walk.name(&mut self.name);
+        walk.child("weight", &mut self.weight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd::record;
+
+    #[test]
+    fn the_padding_is_zero_and_stays_untrained() {
+        let table: Embedding<f64> = Embedding::with_padding(4, 3, 1);
+        assert_eq!(table.weight.to_vec()[3..6], [0.0; 3]);
+        assert!(table.weight.to_vec()[..3].iter().all(|&x| x != 0.0));
+        let grads = record(|| table.forward(&Tensor::from([1, 2, 1])).sum()).backward();
+        assert_eq!(grads.of(&table.weight).sum_dim(1, false).to_vec(), [0.0, 0.0, 3.0, 0.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "embedding: [4, 3]: index 4 is out of range for 4 rows (in Embedding)")]
+    fn a_number_beyond_the_table_is_refused() {
+        Embedding::<f32>::new(4, 3).forward(&Tensor::from([4]));
+    }
+}

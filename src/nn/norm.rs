@@ -1,0 +1,292 @@
+//! Normalization layers.
+
+use super::param::{Buffer, Counter, Name, Param};
+use super::summary::Call;
+use super::{Layer, Module, Slot, Walk, WalkMut};
+use crate::autograd::is_training;
+use crate::element::Float;
+use crate::ops;
+use crate::shape::{Shape, ensure};
+use crate::tensor::Tensor;
+
+/// What a batch norm has, and how its running statistics follow the batches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormOptions {
+    /// Added to the variance.
+    pub eps: f64,
+    /// The share of a new batch in the running statistics; `None` for the mean over all batches.
+    pub momentum: Option<f64>,
+    /// Whether there are a weight and a bias.
+    pub affine: bool,
+    /// Whether there are running statistics; without them evaluation uses the batch's own, as training does.
+    pub track_running_stats: bool,
+}
+
+impl Default for BatchNormOptions {
+    fn default() -> BatchNormOptions {
+        BatchNormOptions { eps: 1e-5, momentum: Some(0.1), affine: true, track_running_stats: true }
+    }
+}
+
+/// What has been seen of the batches so far.
+#[derive(Clone)]
+pub struct RunningStats<T: Float = f32> {
+    /// `[features]`, 0 at first.
+    pub mean: Buffer<T>,
+    /// `[features]`, with Bessel's correction; 1 at first.
+    pub var: Buffer<T>,
+    /// How many batches there were.
+    pub num_batches_tracked: Counter,
+}
+
+impl<T: Float> RunningStats<T> {
+    fn new(features: usize) -> RunningStats<T> {
+        RunningStats {
+            mean: Buffer::new(Tensor::full(features, T::ZERO)),
+            var: Buffer::new(Tensor::full(features, T::ONE)),
+            num_batches_tracked: Counter::default(),
+        }
+    }
+
+    /// Takes in a batch of `count` values per feature.
+    fn update(&self, momentum: Option<f64>, batch: &ops::BatchNormed<T>, count: f64) {
+        let batches = self.num_batches_tracked.increment();
+        let share = momentum.unwrap_or(1.0 / batches as f64);
+        let follow = |held: &Buffer<T>, new: &Tensor<T>, scale: f64| {
+            let mix = |old: T, new: T| T::of(old.to_f64() * (1.0 - share) + new.to_f64() * scale * share);
+            held.set(&held.get().zip_to("batch_norm", new, mix));
+        };
+        follow(&self.mean, &batch.mean, 1.0);
+        follow(&self.var, &batch.var, count / (count - 1.0));
+    }
+}
+
+macro_rules! batch_norm {
+    ($($(#[$meta:meta])* $name:ident, $ranks:pat, $expected:literal;)+) => {$(
+        $(#[$meta])*
+        #[derive(Clone)]
+        pub struct $name<T: Float = f32> {
+            /// `[features]`, 1 at first; none without `affine`.
+            pub weight: Option<Param<T>>,
+            /// `[features]`, 0 at first; none without `affine`.
+            pub bias: Option<Param<T>>,
+            /// None without `track_running_stats`.
+            pub running: Option<RunningStats<T>>,
+            options: BatchNormOptions,
+            features: usize,
+            name: Name,
+        }
+
+        impl<T: Float> $name<T> {
+            /// A layer for inputs of `features` channels, with PyTorch's defaults.
+            pub fn new(features: usize) -> $name<T> {
+                $name::with(features, BatchNormOptions::default())
+            }
+
+            /// A layer for inputs of `features` channels.
+            pub fn with(features: usize, options: BatchNormOptions) -> $name<T> {
+                $name {
+                    weight: options.affine.then(|| Param::full(&[features], 1.0)),
+                    bias: options.affine.then(|| Param::full(&[features], 0.0)),
+                    running: options.track_running_stats.then(|| RunningStats::new(features)),
+                    options,
+                    features,
+                    name: Name::default(),
+                }
+            }
+
+            /// What the layer was made with.
+            pub fn options(&self) -> BatchNormOptions {
+                self.options
+            }
+        }
+
+        impl<T: Float> Module<T> for $name<T> {
+            fn visit(&self, walk: &mut Walk<T>) {
+                walk.name(&self.name);
+                walk.child("weight", &self.weight);
+                walk.child("bias", &self.bias);
+                if let Some(running) = &self.running {
+                    walk.state("running_mean", Slot::Buffer(&running.mean));
+                    walk.state("running_var", Slot::Buffer(&running.var));
+                    walk.state("num_batches_tracked", Slot::Counter(&running.num_batches_tracked));
+                }
+            }
+            fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
+                walk.name(&mut self.name);
+                walk.child("weight", &mut self.weight);
+                walk.child("bias", &mut self.bias);
+            }
+        }
+
+        impl<T: Float> Layer<T> for $name<T> {
+            #[track_caller]
+            fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
+                let call = Call::enter(stringify!($name), Some(&self.name));
+                let (shape, features) = (x.shape(), self.features);
+                ensure(matches!(shape.len(), $ranks) && shape[1] == features, || {
+                    format!("batch_norm: {shape:?}: expected {} of {features} channels", $expected)
+                });
+                let (weight, bias, eps) = (self.weight.as_deref(), self.bias.as_deref(), self.options.eps);
+                let y = match &self.running {
+                    Some(running) if !is_training() => {
+                        ops::batch_norm_with(x, &running.mean.get(), &running.var.get(), weight, bias, eps)
+                    }
+                    running => {
+                        let batch = ops::batch_norm(x, weight, bias, eps);
+                        if let Some(running) = running {
+                            running.update(self.options.momentum, &batch, (x.numel() / features) as f64);
+                        }
+                        batch.output
+                    }
+                };
+                call.leave(y, |y| {
+                    let parameters = [weight, bias].iter().flatten().map(|p| p.numel()).sum();
+                    (parameters, 2 * y.numel() as u64)
+                })
+            }
+        }
+    )+};
+}
+
+batch_norm! {
+    /// Batch norm of images: `y = (x - mean) / sqrt(var + eps) weight + bias`, channel by channel (Ioffe and Szegedy, 2015).
+    ///
+    /// * input and output `[batch, features, height, width]`
+    /// * `weight` and `bias` `[features]`; state: `running_mean`, `running_var`, `num_batches_tracked`
+    ///
+    /// In training mean and variance are those of the batch, and the running ones follow them:
+    /// `running = (1 - momentum) running + momentum new`, the variance with Bessel's correction. In evaluation the running
+    /// ones are used.
+    ///
+    /// ```
+    /// use wengert::{Tensor, nn::{BatchNorm2d, Layer}, record};
+    /// let norm = BatchNorm2d::new(3);
+    /// let x = Tensor::randn([4, 3, 5, 5]) * 10.0;
+    /// let y = record(|| norm.forward(&x));
+    /// assert!(y.mean_dim([0, 2, 3], false).to_vec().iter().all(|mean| mean.abs() < 1e-5));
+    /// ```
+    ///
+    /// # Panics
+    /// In `forward`, when the input has other sizes, and in training when there is one value per channel or none.
+    BatchNorm2d, 4, "[batch, features, height, width]";
+
+    /// [`BatchNorm2d`] of vectors `[batch, features]` and sequences `[batch, features, length]`.
+    ///
+    /// # Panics
+    /// As [`BatchNorm2d`].
+    BatchNorm1d, 2 | 3, "[batch, features] or [batch, features, length]";
+}
+
+/// What a [`LayerNorm`] has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerNormOptions {
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether there are a weight and a bias.
+    pub elementwise_affine: bool,
+    /// Whether there is a bias.
+    pub bias: bool,
+}
+
+impl Default for LayerNormOptions {
+    fn default() -> LayerNormOptions {
+        LayerNormOptions { eps: 1e-5, elementwise_affine: true, bias: true }
+    }
+}
+
+/// Layer norm: `y = (x - mean) / sqrt(var + eps) weight + bias`, mean and variance over the last dimensions of each example
+/// (Ba, Kiros, Hinton, 2016).
+///
+/// * input and output `[.., shape]`
+/// * `weight` and `bias` of the normalized shape
+///
+/// ```
+/// use wengert::{Tensor, nn::{Layer, LayerNorm}};
+/// let norm = LayerNorm::new(128);
+/// assert_eq!(norm.forward(&Tensor::zeros([12, 64, 128])).shape(), [12, 64, 128]);
+/// ```
+///
+/// # Panics
+/// In `forward`, when the input does not end in the normalized shape.
+#[derive(Clone)]
+pub struct LayerNorm<T: Float = f32> {
+    /// Of the normalized shape, 1 at first; none without `elementwise_affine`.
+    pub weight: Option<Param<T>>,
+    /// Of the normalized shape, 0 at first; none without `elementwise_affine` or `bias`.
+    pub bias: Option<Param<T>>,
+    shape: Shape,
+    options: LayerNormOptions,
+    name: Name,
+}
+
+impl<T: Float> LayerNorm<T> {
+    /// A layer over last dimensions of the given shape, with PyTorch's defaults.
+    pub fn new(normalized_shape: impl Into<Shape>) -> LayerNorm<T> {
+        LayerNorm::with(normalized_shape, LayerNormOptions::default())
+    }
+
+    /// A layer over last dimensions of the given shape.
+    pub fn with(normalized_shape: impl Into<Shape>, options: LayerNormOptions) -> LayerNorm<T> {
+        let shape = normalized_shape.into();
+        LayerNorm {
+            weight: options.elementwise_affine.then(|| Param::full(&shape, 1.0)),
+            bias: (options.elementwise_affine && options.bias).then(|| Param::full(&shape, 0.0)),
+            shape,
+            options,
+            name: Name::default(),
+        }
+    }
+
+    /// The shape over which is normalized.
+    pub fn normalized_shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// What the layer was made with.
+    pub fn options(&self) -> LayerNormOptions {
+        self.options
+    }
+}
+
+impl<T: Float> Module<T> for LayerNorm<T> {
+    fn visit(&self, walk: &mut Walk<T>) {
+        walk.name(&self.name);
+        walk.child("weight", &self.weight);
+        walk.child("bias", &self.bias);
+    }
+    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
+        walk.name(&mut self.name);
+        walk.child("weight", &mut self.weight);
+        walk.child("bias", &mut self.bias);
+    }
+}
+
+impl<T: Float> Layer<T> for LayerNorm<T> {
+    #[track_caller]
+    fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
+        let call = Call::enter("LayerNorm", Some(&self.name));
+        let (weight, bias) = (self.weight.as_deref(), self.bias.as_deref());
+        let y = ops::layer_norm(x, self.shape, weight, bias, self.options.eps);
+        call.leave(y, |y| {
+            let parameters = [weight, bias].iter().flatten().map(|p| p.numel()).sum();
+            (parameters, 5 * y.numel() as u64)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd::{Mode, record, with_mode};
+
+    fn batch() -> Tensor<f64> {
+        Tensor::from_vec(vec![1.0, 2.0, 4.0, -1.0, 0.5, 3.0, 2.0, 8.0], [2, 2, 2, 1])
+    }
+
+    #[track_caller]
+    fn assert_near(found: &Tensor<f64>, expected: &[f64]) {
+        let near = found.to_vec().iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
+        assert!(near && found.numel() == expected.len(), "{:?}, expected {expected:?}", found.to_vec());
+    }
+}
