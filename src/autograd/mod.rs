@@ -28,4 +28,4 @@ pub use tape::{live_entries, recorded_ops};
 
 pub(crate) use any::same;
 pub(crate) use mode::set_recording;
-pub(crate) use tape::{Entry, Pull, record_as, record_many, record_op};
+pub(crate) use tape::{Entry, Pull, is_tracked, record_as, record_many, record_op};

@@ -11,17 +11,13 @@ mod linear;
 mod module;
 mod norm;
 mod param;
+mod pool;
 mod sequential;
 mod summary;
 
-pub use crate::ops::Conv2dOptions;
+pub use crate::ops::{AvgPool2dOptions, Conv2dOptions, MaxPool2dOptions};
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
 pub use conv::Conv2d;
-mod pool;
-mod summary;
-
-pub use crate::ops::{AvgPool2dOptions, MaxPool2dOptions};
-pub use activation::{GELU, LeakyReLU, ReLU, Sigmoid, Tanh};
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use flatten::Flatten;
@@ -29,6 +25,6 @@ pub use linear::Linear;
 pub use module::{Layer, Module, Slot, Walk, WalkMut};
 pub use norm::{BatchNorm1d, BatchNorm2d, BatchNormOptions, LayerNorm, LayerNormOptions, RunningStats};
 pub use param::{Buffer, Counter, Name, Param};
-pub use sequential::Sequential;
 pub use pool::{AvgPool2d, MaxPool2d};
+pub use sequential::Sequential;
 pub use summary::{Row, Summary};

@@ -169,7 +169,6 @@ pub struct Pair(pub [usize; 2]);
 
 impl From<usize> for Pair {
     fn from(size: usize) -> Pair {
-        Pair([size, size])
         Pair([size; 2])
     }
 }

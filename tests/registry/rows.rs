@@ -153,6 +153,14 @@ pub fn rows() -> Vec<Row> {
             };
             loss::cross_entropy_with(&x[0], &Tensor::from([[2_i64, -1], [0, 1]]), options)
         };
+        "conv2d" (-2.0, 2.0) {[2, 3, 5, 4] [4, 3, 3, 2] [4]} | {[1, 1, 1, 1] [1, 1, 1, 1] [1]} | {[0, 2, 3, 3] [2, 2, 2, 2] [2]}:
+            |x| ops::conv2d(&x[0], &x[1], Some(&x[2]), ops::Conv2dOptions::default());
+        "conv2d with options" (-2.0, 2.0) {[2, 4, 6, 7] [6, 2, 3, 2]}: |x| {
+            let options = ops::Conv2dOptions {
+                stride: [2, 1], padding: [1, 2], dilation: [1, 2], groups: 2, ..Default::default()
+            };
+            ops::conv2d(&x[0], &x[1], None, options)
+        };
         "sum over some" (-2.0, 2.0) {[2, 3, 4]} | {[2, 1, 0]} | {[1, 1, 1]}: |x| x[0].sum_dim([0, -1], true);
         "sum_to" (-2.0, 2.0) {[2, 3, 4]} | {[1, 3, 1]}: |x| x[0].sum_to([3, 1]);
         "mean over some" (-2.0, 2.0) {[2, 3, 4]} | {[1, 1, 1]}: |x| x[0].mean_dim([0, 2], false);
