@@ -289,4 +289,83 @@ mod tests {
         let near = found.to_vec().iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
         assert!(near && found.numel() == expected.len(), "{:?}, expected {expected:?}", found.to_vec());
     }
+
+    /// The values of torch.nn.BatchNorm2d(2, momentum=..).double() after `m(x); m(3 x + 1)`, version 2.15.
+    #[test]
+    fn running_statistics_follow_the_batches_as_pytorchs_do() {
+        let torch = [
+            (Some(0.1), [0.73375, 1.3675], [2.026875, 14.9175], [0.187_014_406_0, 0.889_415_930_7, 0.681_585_293_3]),
+            (None, [3.75, 7.0], [6.145_833_333_3, 71.25], [-1.109_281_962_5, -0.705_906_703_4, -0.355_409_301_7]),
+        ];
+        for (momentum, mean, var, eval) in torch {
+            let norm: BatchNorm2d<f64> = BatchNorm2d::with(2, BatchNormOptions { momentum, ..Default::default() });
+            let next = batch() * 3.0 + 1.0;
+            let y = record(|| {
+                norm.forward(&batch());
+                norm.forward(&next)
+            });
+            let trained = [-0.650_944_162_6, 0.390_566_497_6, 0.229_415_721_9, -1.300_022_424_4];
+            assert_near(&y.detach().narrow(0, 0, 1), &trained);
+            let running = norm.running.as_ref().unwrap();
+            assert_near(&running.mean.get(), &mean);
+            assert_near(&running.var.get(), &var);
+            assert_eq!(running.num_batches_tracked.get(), 2);
+            assert_near(&norm.forward(&batch()).flatten(0).narrow(0, 0, 3), &eval);
+            let frozen = record(|| with_mode(Mode::Eval, || norm.forward(&batch())));
+            assert_near(&frozen.flatten(0).narrow(0, 0, 3), &eval);
+            assert_eq!(running.num_batches_tracked.get(), 2);
+        }
+    }
+
+    #[test]
+    fn the_state_has_pytorchs_names_in_pytorchs_order() {
+        let names = |options| {
+            let mut names = Vec::new();
+            BatchNorm2d::<f32>::with(3, options).for_each(&mut |name, _| names.push(name.to_string()));
+            names
+        };
+        let all = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"];
+        assert_eq!(names(BatchNormOptions::default()), all);
+        assert_eq!(names(BatchNormOptions { affine: false, ..Default::default() }), all[2..]);
+        assert_eq!(names(BatchNormOptions { track_running_stats: false, ..Default::default() }), all[..2]);
+        let layer: LayerNorm = LayerNorm::new([2, 3]);
+        assert_eq!(layer.parameters().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), all[..2]);
+    }
+
+    #[test]
+    fn without_running_statistics_evaluation_is_training() {
+        let options = BatchNormOptions { track_running_stats: false, ..Default::default() };
+        let norm: BatchNorm2d<f64> = BatchNorm2d::with(2, options);
+        assert_eq!(norm.forward(&batch()).to_vec(), record(|| norm.forward(&batch())).to_vec());
+    }
+
+    #[test]
+    fn vectors_and_sequences_are_normalized_like_images() {
+        let (images, vectors) = (BatchNorm2d::<f64>::new(2), BatchNorm1d::<f64>::new(2));
+        let x = batch();
+        // [batch, features, height, 1] -> [batch, features, length], and [batch * length, features].
+        let (sequence, rows) = (x.squeeze(-1), x.squeeze(-1).transpose(1, 2).reshape([4, 2]));
+        let expected = record(|| images.forward(&x)).squeeze(-1);
+        assert_near(&record(|| vectors.forward(&sequence)), &expected.to_vec());
+        let y = record(|| vectors.forward(&rows));
+        assert_near(&y, &expected.transpose(1, 2).reshape([4, 2]).to_vec());
+        assert!(y.is_contiguous());
+        assert_eq!(vectors.running.unwrap().num_batches_tracked.get(), 2);
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "batch_norm: [2, 2, 2, 1]: expected [batch, features, height, width] of 3 channels (in BatchNorm2d)"
+    )]
+    fn another_number_of_channels_is_refused() {
+        BatchNorm2d::new(3).forward(&batch());
+    }
+
+    #[test]
+    #[should_panic(expected = "expected more than one value per channel in training, found 1")]
+    fn one_value_per_channel_is_refused_in_training() {
+        let norm = BatchNorm1d::new(2);
+        norm.forward(&batch().narrow(3, 0, 1).flatten(1).narrow(0, 0, 1).narrow(1, 0, 2));
+        record(|| norm.forward(&Tensor::<f64>::full([1, 2], 1.0)));
+    }
 }
