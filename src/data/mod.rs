@@ -1,11 +1,13 @@
 //! Data sets, as bytes and numbers: IDX files, MNIST, and digits drawn by code; and batches of them, as tensors.
 
 mod dataset;
+mod digits;
 mod idx;
 mod loader;
 mod mnist;
 
 pub use dataset::{Dataset, Transformed};
+pub use digits::digits;
 pub use idx::{Idx, read_idx, write_idx};
 pub use loader::{Batches, DataLoader, Epoch};
 pub use mnist::{LabelledImages, Mnist};
