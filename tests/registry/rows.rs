@@ -1,5 +1,5 @@
 use super::Row;
-use wengert::{Tensor, loss, ops};
+use wengert::{Tensor, loss, ops, seed};
 
 /// `name (low, high) {shape shape} | {shape shape}: |x| output;`: an input for each shape, values between low and high.
 macro_rules! rows {
@@ -161,6 +161,36 @@ pub fn rows() -> Vec<Row> {
             };
             ops::conv2d(&x[0], &x[1], None, options)
         };
+        "max_pool2d" (-2.0, 2.0) {[2, 3, 5, 4]} | {[1, 1, 2, 2]} | {[0, 2, 4, 4]}:
+            |x| ops::max_pool2d(&x[0], 2, ops::MaxPool2dOptions::default());
+        "max_pool2d with options" (-2.0, 2.0) {[2, 2, 6, 7]}: |x| {
+            let options =
+                ops::MaxPool2dOptions { stride: Some([2, 1]), padding: [1, 0], dilation: [1, 2], ceil_mode: true };
+            ops::max_pool2d(&x[0], [3, 2], options)
+        };
+        "avg_pool2d" (-2.0, 2.0) {[2, 3, 5, 4]} | {[1, 1, 2, 2]} | {[0, 2, 4, 4]}:
+            |x| ops::avg_pool2d(&x[0], 2, ops::AvgPool2dOptions::default());
+        "avg_pool2d with options" (-2.0, 2.0) {[2, 2, 6, 7]}: |x| {
+            let options = ops::AvgPool2dOptions {
+                stride: Some([2, 2]), padding: [1, 1], ceil_mode: true, count_include_pad: false,
+            };
+            ops::avg_pool2d(&x[0], 3, options)
+        };
+        "batch_norm" (-2.0, 2.0) {[4, 3, 2, 3] [3] [3]} | {[5, 2] [2] [2]} | {[2, 1, 1] [1] [1]}:
+            |x| ops::batch_norm(&x[0], Some(&x[1]), Some(&x[2]), 1e-3).output;
+        "batch_norm_with" (0.3, 2.0) {[4, 3, 2] [3] [3]} | {[0, 3] [3] [3]}: |x| {
+            let (mean, var) = (Tensor::from([0.1, -0.4, 2.0]), Tensor::from([0.5, 1.0, 3.0]));
+            ops::batch_norm_with(&x[0], &mean, &var, Some(&x[1]), Some(&x[2]), 1e-5)
+        };
+        "layer_norm" (-2.0, 2.0) {[4, 3] [3] [3]} | {[2, 2, 2] [2] [2]} | {[0, 3] [3] [3]}: |x| {
+            ops::layer_norm(&x[0], x[1].dims(), Some(&x[1]), Some(&x[2]), 1e-3)
+        };
+        "dropout" (-2.0, 2.0) {[4, 3]} | {[1]} | {[0, 3]}: |x| {
+            seed(1);
+            ops::dropout(&x[0], 0.4).sin()
+        };
+        "embedding" (-2.0, 2.0) {[4, 3]} | {[4, 1]}:
+            |x| ops::embedding_padded(&x[0], &Tensor::from([[3_i64, 0], [2, 3]]), Some(2)) + ops::embedding(&x[0], &index(&[1, 3]));
         "sum over some" (-2.0, 2.0) {[2, 3, 4]} | {[2, 1, 0]} | {[1, 1, 1]}: |x| x[0].sum_dim([0, -1], true);
         "sum_to" (-2.0, 2.0) {[2, 3, 4]} | {[1, 3, 1]}: |x| x[0].sum_to([3, 1]);
         "mean over some" (-2.0, 2.0) {[2, 3, 4]} | {[1, 1, 1]}: |x| x[0].mean_dim([0, 2], false);
@@ -171,7 +201,7 @@ pub fn rows() -> Vec<Row> {
         "prod over some" (-2.0, 2.0) {[2, 3, 2]} | {[2, 1, 1]} | {[2, 0, 3]}: |x| x[0].prod_dim([0, 2], false);
     });
     for row in &mut all {
-        row.kinks_at_ties = ["max", "min", "amax", "amin"].contains(&row.name);
+        row.kinks_at_ties = ["max", "min", "amax", "amin", "max_pool2d", "max_pool2d with options"].contains(&row.name);
     }
     all
 }
