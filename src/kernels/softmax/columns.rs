@@ -37,7 +37,9 @@ fn largest<T: Float>(n: usize, stride: usize, x: &[T], max: &mut [T]) {
     max.fill(T::LOWEST);
     for j in 0..n {
         let x = &x[j * stride..][..max.len()];
-        max.iter_mut().zip(x).for_each(|(max, &x)| *max = if x > *max { x } else { *max });
+        for (max, &x) in max.iter_mut().zip(x) {
+            *max = if x > *max { x } else { *max };
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 //! The middle dimension lies contiguous in memory: rows of `n` elements.
+//!
+//! Loops are `for`, not `for_each`: a closure that is not inlined is compiled for the portable instruction set.
 
 use crate::element::Float;
 use crate::kernels::simd::simd;
@@ -31,10 +33,9 @@ fn folded<T: Copy, const N: usize>(mut lanes: [T; N], f: impl Fn(T, T) -> T) -> 
 #[inline(always)]
 pub(super) fn largest<T: Float>(x: &[T]) -> T {
     let larger = |a: T, b: T| if b > a { b } else { a };
-    let chunks = x.chunks_exact(LANES);
-    let rest = chunks.remainder();
+    let (chunks, rest) = x.as_chunks::<LANES>();
     let mut max = T::LOWEST;
-    if x.len() >= LANES {
+    if !chunks.is_empty() {
         let mut lanes = [T::LOWEST; LANES];
         for chunk in chunks {
             for l in 0..LANES {
@@ -43,7 +44,10 @@ pub(super) fn largest<T: Float>(x: &[T]) -> T {
         }
         max = folded(lanes, larger);
     }
-    rest.iter().fold(max, |max, &x| larger(max, x))
+    for &x in rest {
+        max = larger(max, x);
+    }
+    max
 }
 
 /// The sum of `f(a, b)` in an order that depends on the length alone.
@@ -51,11 +55,10 @@ pub(super) fn largest<T: Float>(x: &[T]) -> T {
 pub(super) fn sum_of<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
     let mut total = T::ZERO;
     for (a, b) in a.chunks(PIECE).zip(b.chunks(PIECE)) {
-        let (a_chunks, b_chunks) = (a.chunks_exact(SUMS), b.chunks_exact(SUMS));
-        let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
-        if a.len() >= SUMS {
+        let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
+        if !a_chunks.is_empty() {
             let mut lanes = [T::ZERO; SUMS];
-            for (a, b) in a_chunks.zip(b_chunks) {
+            for (a, b) in a_chunks.iter().zip(b_chunks) {
                 for l in 0..SUMS {
                     lanes[l] += f(a[l], b[l]);
                 }
@@ -63,7 +66,9 @@ pub(super) fn sum_of<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
             total += folded(lanes, |a, b| a + b);
         }
         let mut end = T::ZERO;
-        rest.for_each(|(&a, &b)| end += f(a, b));
+        for (&a, &b) in a_rest.iter().zip(b_rest) {
+            end += f(a, b);
+        }
         total += end;
     }
     total
@@ -82,13 +87,17 @@ pub(super) fn exp_rows<T: Float>(n: usize, x: &[T], y: &mut [T], max: impl Fn(us
     if n >= NARROW {
         for (row, (x, y)) in rows {
             let max = max(row);
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max).exp());
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = (x - max).exp();
+            }
         }
         return;
     }
     for (row, (x, y)) in rows {
         let max = max(row);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - max);
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = x - max;
+        }
     }
     for y in y {
         *y = y.exp();
@@ -112,7 +121,9 @@ pub(super) fn row_sums<T: Float>(n: usize, x: &[T], base: impl Fn(T) -> T, mut g
             let mut total = T::ZERO;
             for x in x.chunks(PIECE) {
                 let e = &mut scratch[..x.len()];
-                e.iter_mut().zip(x).for_each(|(e, &x)| *e = (x - max).exp());
+                for (e, &x) in e.iter_mut().zip(x) {
+                    *e = (x - max).exp();
+                }
                 total += sum(e);
             }
             give(row, max, total);
@@ -121,7 +132,9 @@ pub(super) fn row_sums<T: Float>(n: usize, x: &[T], base: impl Fn(T) -> T, mut g
     }
     let mut maxima = [T::ZERO; ROWS];
     for (block, x) in x.chunks(self::block(n) * n).enumerate() {
-        maxima.iter_mut().zip(x.chunks_exact(n)).for_each(|(max, x)| *max = base(largest(x)));
+        for (max, x) in maxima.iter_mut().zip(x.chunks_exact(n)) {
+            *max = base(largest(x));
+        }
         let e = &mut scratch[..x.len()];
         exp_rows(n, x, e, |row| maxima[row]);
         for (row, e) in e.chunks_exact(n).enumerate() {
@@ -137,11 +150,15 @@ simd! {
         let mut maxima = [T::ZERO; ROWS];
         let block = block(n) * n;
         for (x, y) in x.chunks(block).zip(y.chunks_mut(block)) {
-            maxima.iter_mut().zip(x.chunks_exact(n)).for_each(|(max, x)| *max = largest(x));
+            for (max, x) in maxima.iter_mut().zip(x.chunks_exact(n)) {
+                *max = largest(x);
+            }
             exp_rows(n, x, y, |row| maxima[row]);
             for ((x, y), &max) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(&maxima) {
                 let scale = prepare(sum(y));
-                y.iter_mut().zip(x).for_each(|(y, &x)| *y = finish(x, *y, max, scale));
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = finish(x, *y, max, scale);
+                }
             }
         }
     }
