@@ -6,6 +6,8 @@
 //! the last place of the exact value everywhere, subnormal results and the edges of overflow included (measured over all
 //! magnitudes; the tests hold the bounds). The polynomials are minimax fits, made for this crate with Remez' algorithm.
 
+#![allow(clippy::excessive_precision, reason = "coefficients as they were fitted: the nearest float is taken")]
+
 mod erf;
 mod exponential;
 mod logarithm;
