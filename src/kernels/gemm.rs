@@ -18,6 +18,7 @@ pub(crate) use tile::{Finish, Kernels, Rows, Tile, Walk};
 
 use crate::element::Float;
 use crate::kernels::parallel;
+pub(crate) use crate::kernels::parallel::Shared;
 use crate::kernels::simd::{self, Isa};
 
 /// The floats that have micro-kernels. A supertrait of [`Float`], so sealed with it.
@@ -119,24 +120,6 @@ pub struct Epilogue<'a, T> {
 impl<T> Default for Epilogue<'_, T> {
     fn default() -> Self {
         Epilogue { bias_row: None, relu: false }
-    }
-}
-
-/// A pointer that threads share to write disjoint parts.
-#[derive(Clone, Copy)]
-pub(crate) struct Shared<T>(*mut T);
-// SAFETY: whoever uses the pointer from several threads writes disjoint elements.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    pub fn new(slice: &mut [T]) -> Self {
-        Shared(slice.as_mut_ptr())
-    }
-
-    pub fn at(self, offset: usize) -> *mut T {
-        self.0.wrapping_add(offset)
     }
 }
 

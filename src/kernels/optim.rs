@@ -1,9 +1,8 @@
 //! Optimizer updates: one pass over parameter, gradient and state.
 
-use super::parallel::GRAIN;
+use super::parallel::{GRAIN, Shared, tasks};
 use super::simd::{isa, simd};
 use crate::element::Float;
-use rayon::prelude::*;
 
 /// The numbers of one SGD step.
 #[derive(Clone, Copy, Debug)]
@@ -85,12 +84,12 @@ pub fn sgd<T: Float>(p: &mut [T], g: &[T], velocity: Option<&mut [T]>, first: bo
     assert_eq!(p.len(), velocity.len(), "sgd: lengths differ");
     let take = if first { 1.0 } else { 1.0 - step.dampening };
     let c = [lr, T::of(step.momentum), T::of(take), decay];
-    if p.len() <= GRAIN {
-        return momentum(isa, p, g, velocity, c, step.nesterov);
-    }
-    (p.par_chunks_mut(GRAIN), g.par_chunks(GRAIN), velocity.par_chunks_mut(GRAIN))
-        .into_par_iter()
-        .for_each(|(p, g, v)| momentum(isa, p, g, v, c, step.nesterov));
+    let (n, p, v) = (p.len(), Shared::new(p), Shared::new(velocity));
+    tasks(n.div_ceil(GRAIN), true, |i| {
+        // SAFETY: the slices are borrowed until `tasks` returns, and each task has its own chunks.
+        let (p, v) = unsafe { (p.chunk(GRAIN, i), v.chunk(GRAIN, i)) };
+        momentum(isa, p, &g[i * GRAIN..][..p.len()], v, c, step.nesterov);
+    });
 }
 
 /// One step of Adam or AdamW with first moment `m` and second moment `v`.
@@ -102,16 +101,14 @@ pub fn adam<T: Float>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: Adam
     let isa = isa();
     let [beta1, beta2] = step.betas;
     let c = [step.step_size, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 / step.correction, step.eps, step.l2].map(T::of);
-    let one = |p: &mut [T], g: &[T], m: &mut [T], v: &mut [T]| {
-        if step.shrink != 1.0 {
-            shrink_loop(isa, p, T::of(step.shrink));
+    let shrink = (step.shrink != 1.0).then(|| T::of(step.shrink));
+    let (n, p, m, v) = (p.len(), Shared::new(p), Shared::new(m), Shared::new(v));
+    tasks(n.div_ceil(GRAIN), true, |i| {
+        // SAFETY: the slices are borrowed until `tasks` returns, and each task has its own chunks.
+        let (p, m, v) = unsafe { (p.chunk(GRAIN, i), m.chunk(GRAIN, i), v.chunk(GRAIN, i)) };
+        if let Some(by) = shrink {
+            shrink_loop(isa, p, by);
         }
-        adam_loop(isa, p, g, m, v, c);
-    };
-    if p.len() <= GRAIN {
-        return one(p, g, m, v);
-    }
-    (p.par_chunks_mut(GRAIN), g.par_chunks(GRAIN), m.par_chunks_mut(GRAIN), v.par_chunks_mut(GRAIN))
-        .into_par_iter()
-        .for_each(|(p, g, m, v)| one(p, g, m, v));
+        adam_loop(isa, p, &g[i * GRAIN..][..p.len()], m, v, c);
+    });
 }

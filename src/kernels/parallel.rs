@@ -17,25 +17,74 @@ pub fn set_num_threads(threads: usize) {
 /// Elements of cheap element-wise work under which waking another thread costs more than it saves.
 pub const GRAIN: usize = 1 << 15;
 
-/// Calls `f(start, chunk)` for consecutive chunks of `chunk` elements of `y`; in parallel when there is more than one.
-pub fn chunks_mut<T: Send>(y: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
-    let chunk = chunk.max(1);
-    if y.len() <= chunk || rayon::current_num_threads() == 1 {
-        for (i, part) in y.chunks_mut(chunk).enumerate() {
-            f(i * chunk, part);
-        }
+/// Calls `f(i)` for every `i < n`; in parallel when `n > 1` and the whole is worth it (`parallel`).
+pub fn tasks(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send) {
+    if n <= 1 || !parallel {
+        (0..n).for_each(f);
     } else {
-        y.par_chunks_mut(chunk).enumerate().for_each(|(i, part)| f(i * chunk, part));
+        share_out(n, &f);
     }
 }
 
-/// Calls `f(i)` for every `i < n`; in parallel when `n > 1` and the whole is worth it (`parallel`).
-pub fn tasks(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send) {
-    if n <= 1 || !parallel || rayon::current_num_threads() == 1 {
+/// Not generic, or rayon's machinery would be compiled once for every kernel.
+fn share_out(n: usize, f: &(dyn Fn(usize) + Sync)) {
+    if rayon::current_num_threads() == 1 {
         (0..n).for_each(f);
     } else {
         (0..n).into_par_iter().for_each(f);
     }
+}
+
+/// A slice that tasks share to write disjoint parts of it.
+pub(crate) struct Shared<T> {
+    start: *mut T,
+    len: usize,
+}
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Shared<T> {}
+// SAFETY: whoever uses it from several threads writes disjoint elements.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub fn new(slice: &mut [T]) -> Self {
+        Shared { start: slice.as_mut_ptr(), len: slice.len() }
+    }
+
+    pub fn at(self, offset: usize) -> *mut T {
+        self.start.wrapping_add(offset)
+    }
+
+    /// Chunk `i` of those that begin at multiples of `chunk`.
+    ///
+    /// # Safety
+    /// The slice must outlive the use of the chunk, and no chunk may be used twice at a time.
+    pub unsafe fn chunk<'a>(self, chunk: usize, i: usize) -> &'a mut [T] {
+        let start = (i * chunk).min(self.len);
+        // SAFETY: inside the slice; the caller vouches for the rest.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), chunk.min(self.len - start)) }
+    }
+}
+
+/// Calls `f(start, chunk)` for consecutive chunks of `chunk` elements of `y`; in parallel when there is more than one.
+pub fn chunks_mut<T: Send>(y: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
+    let chunk = chunk.max(1);
+    if y.len() <= chunk {
+        if !y.is_empty() {
+            f(0, y);
+        }
+        return;
+    }
+    let shared = Shared::new(y);
+    tasks(y.len().div_ceil(chunk), true, |i| {
+        // SAFETY: `y` is borrowed until `tasks` returns, and each task has its own chunk.
+        f(i * chunk, unsafe { shared.chunk(chunk, i) });
+    });
 }
 
 /// Calls `f(i, a, b)` for the `i`-th chunk of `a` together with the `i`-th chunk of `b`; in parallel when there is more than
@@ -46,12 +95,11 @@ pub fn chunk_pairs_mut<T: Send, U: Send>(
     f: impl Fn(usize, &mut [T], &mut [U]) + Sync + Send,
 ) {
     let (a_chunk, b_chunk) = (a_chunk.max(1), b_chunk.max(1));
-    if a.len() <= a_chunk || rayon::current_num_threads() == 1 {
-        for (i, (a, b)) in a.chunks_mut(a_chunk).zip(b.chunks_mut(b_chunk)).enumerate() {
-            f(i, a, b);
-        }
-    } else {
-        let pairs = a.par_chunks_mut(a_chunk).zip(b.par_chunks_mut(b_chunk));
-        pairs.enumerate().for_each(|(i, (a, b))| f(i, a, b));
-    }
+    let count = a.len().div_ceil(a_chunk).min(b.len().div_ceil(b_chunk));
+    let (a, b) = (Shared::new(a), Shared::new(b));
+    tasks(count, true, |i| {
+        // SAFETY: the slices are borrowed until `tasks` returns, and each task has its own chunks.
+        let (a, b) = unsafe { (a.chunk(a_chunk, i), b.chunk(b_chunk, i)) };
+        f(i, a, b);
+    });
 }
