@@ -166,7 +166,7 @@ unsafe fn walk<V: Vector, const M: usize, const N: usize>(t: &Walk<V::T>, zero: 
                     row[j] = V::load(b.add(j * V::LANES));
                 }
                 for i in 0..M {
-                    let x = V::splat(*start[i].wrapping_add(at));
+                    let x = V::splat(*std::ptr::read_volatile(&start[i]).wrapping_add(at));
                     for j in 0..N {
                         acc[i][j] = acc[i][j].fma(x, row[j]);
                     }
