@@ -180,7 +180,7 @@ unsafe fn walk<V: Vector, const M: usize, const N: usize>(t: &Walk<V::T>, zero: 
 
 #[inline(always)]
 unsafe fn store<V: Vector, const M: usize, const N: usize>(
-    acc: [[V; N]; M],
+    mut acc: [[V; N]; M],
     row_of_c: impl Fn(usize) -> *mut V::T,
     width: usize,
     accumulate: bool,
@@ -189,6 +189,7 @@ unsafe fn store<V: Vector, const M: usize, const N: usize>(
 ) {
     // All registers are full but the last one, which may hold fewer columns.
     let last = width - (N - 1) * V::LANES;
+    // Many short loops instead of a long one: each is unrolled whole, and the tile stays in its registers.
     // SAFETY: above.
     unsafe {
         let load = |p: *const V::T, j: usize| {
@@ -198,33 +199,51 @@ unsafe fn store<V: Vector, const M: usize, const N: usize>(
                 V::load_first(p.add(j * V::LANES), last)
             }
         };
-        let mut bias = [V::splat(zero); N];
+        if accumulate {
+            for i in 0..M {
+                for j in 0..N {
+                    acc[i][j] = acc[i][j].add(load(row_of_c(i), j));
+                }
+            }
+        }
         if !finish.bias_row.is_null() {
+            let mut bias = [V::splat(zero); N];
             for j in 0..N {
                 bias[j] = load(finish.bias_row, j);
             }
+            for i in 0..M {
+                for j in 0..N {
+                    acc[i][j] = acc[i][j].add(bias[j]);
+                }
+            }
         }
-        for i in 0..M {
-            let row = row_of_c(i);
-            let mut value = acc[i];
-            for j in 0..N {
-                if accumulate {
-                    value[j] = value[j].add(load(row, j));
+        if !finish.bias_column.is_null() {
+            for i in 0..M {
+                let bias = V::splat(*finish.bias_column.add(i));
+                for j in 0..N {
+                    acc[i][j] = acc[i][j].add(bias);
                 }
-                if !finish.bias_row.is_null() {
-                    value[j] = value[j].add(bias[j]);
+            }
+        }
+        if finish.relu {
+            for i in 0..M {
+                for j in 0..N {
+                    acc[i][j] = acc[i][j].relu();
                 }
-                if !finish.bias_column.is_null() {
-                    value[j] = value[j].add(V::splat(*finish.bias_column.add(i)));
+            }
+        }
+        if last == V::LANES {
+            for i in 0..M {
+                for j in 0..N {
+                    acc[i][j].store(row_of_c(i).add(j * V::LANES));
                 }
-                if finish.relu {
-                    value[j] = value[j].relu();
+            }
+        } else {
+            for i in 0..M {
+                for j in 0..N - 1 {
+                    acc[i][j].store(row_of_c(i).add(j * V::LANES));
                 }
-                if j + 1 < N || last == V::LANES {
-                    value[j].store(row.add(j * V::LANES));
-                } else {
-                    value[j].store_first(row.add(j * V::LANES), last);
-                }
+                acc[i][N - 1].store_first(row_of_c(i).add((N - 1) * V::LANES), last);
             }
         }
     }
