@@ -74,7 +74,7 @@ pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], af
     };
     pass.run(isa, y, |channel, width, to, stride| {
         // [width, in * taps] -> [in * taps, width]
-        transpose(isa, &weight[channel * depth..], depth, width, depth, to, stride);
+        transpose(T::kernels(isa), &weight[channel * depth..], depth, [width, depth], to, stride);
     });
 }
 
@@ -104,7 +104,7 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
         for o in 0..group_out {
             // [width, taps] -> [taps, width]
             let from = &weight[(group * group_out + o) * depth + inside * taps..];
-            transpose(isa, from, taps, width, taps, &mut to[o * taps * stride..], stride);
+            transpose(T::kernels(isa), from, taps, [width, taps], &mut to[o * taps * stride..], stride);
         }
     });
 }
@@ -215,7 +215,7 @@ impl<T: Float> Pass<'_, T> {
                 // SAFETY: these channels of this image are written by this task only.
                 let to = unsafe { std::slice::from_raw_parts_mut(shared.at(start), width * plane) };
                 // [pixels, width] -> [width, pixels]
-                transpose(isa, &result[n * plane * stride..], stride, plane, width, to, plane);
+                transpose(kernels, &result[n * plane * stride..], stride, [plane, width], to, plane);
             }
         });
     }

@@ -10,7 +10,7 @@ use super::transpose::transpose;
 use crate::element::Float;
 use crate::kernels::gemm::{Finish, SLACK, Shared, Walk, panel_height, part, scratch};
 use crate::kernels::parallel;
-use crate::kernels::simd::Isa;
+use crate::kernels::simd::{Isa, simd};
 use std::ops::Range;
 
 /// Pixels of a block: transposed for one panel of 32 channels they take 64 KiB of `f32`.
@@ -70,12 +70,12 @@ pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw
                 let of = |slice: usize| &sums[(slice * all_panels + panel) * plan.panel_len..][..plan.panel_len];
                 total.copy_from_slice(of(0));
                 for slice in 1..plan.slices {
-                    total.iter_mut().zip(of(slice)).for_each(|(total, &sum)| *total += sum);
+                    sum_rows(isa, of(slice), total);
                 }
                 // SAFETY: these output channels are written by this task only.
                 let to = unsafe { std::slice::from_raw_parts_mut(dw.at(channel * depth), count * depth) };
                 // [depth, count] -> [count, depth]
-                transpose(isa, &total[width..], width, depth, count, to, depth);
+                transpose(kernels, &total[width..], width, [depth, count], to, depth);
                 if let Some(bias) = bias {
                     // SAFETY: as above.
                     let to = unsafe { std::slice::from_raw_parts_mut(bias.at(channel), count) };
@@ -84,6 +84,29 @@ pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw
             });
         });
     });
+}
+
+/// Rows that are summed side by side.
+const ROWS: usize = 4;
+
+simd! {
+    /// Adds all rows of `from`, as long as `to`, to it.
+    fn sum_rows[T: Float](from: &[T], to: &mut [T]) {
+        let width = to.len();
+        let blocks = from.chunks_exact(ROWS * width);
+        for row in blocks.remainder().chunks_exact(width) {
+            for (to, &x) in to.iter_mut().zip(row) {
+                *to += x;
+            }
+        }
+        for block in blocks {
+            let (a, b) = block.split_at(2 * width);
+            let ((a, b), (c, d)) = (a.split_at(width), b.split_at(width));
+            for ((((to, &a), &b), &c), &d) in to.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *to += (a + b) + (c + d);
+            }
+        }
+    }
 }
 
 /// Adds up the rows `rows` of one panel over some lines of pixels.
@@ -139,7 +162,7 @@ fn sum_slice<T: Float>(
                     let at = (line - block.start) * size[1] * width;
                     // [count, pixels] -> [pixels, count]
                     let from = &dy[(b * conv.out_channels + channel) * out_plane + y * size[1]..];
-                    transpose(isa, from, out_plane, count, some * size[1], &mut turned[at..], width);
+                    transpose(kernels, from, out_plane, [count, some * size[1]], &mut turned[at..], width);
                     let image = (b * conv.in_channels + group * group_in + channels.start) * in_plane;
                     let base = if plain {
                         image + y * conv.stride[0] * row
@@ -157,9 +180,7 @@ fn sum_slice<T: Float>(
                 if rows.start == 0 {
                     // SAFETY: as above.
                     let bias = unsafe { std::slice::from_raw_parts_mut(sum, width) };
-                    for pixel in turned.chunks(width).take(block.len() * size[1]) {
-                        bias.iter_mut().zip(pixel).for_each(|(sum, &x)| *sum += x);
-                    }
+                    sum_rows(isa, &turned[..block.len() * size[1] * width], bias);
                 }
                 // 2. Tiles of rows.
                 for tile in tile_rows.chunks(plan.part_unit) {

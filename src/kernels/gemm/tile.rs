@@ -73,6 +73,17 @@ pub(crate) struct Kernels<T: 'static> {
     walk: &'static [[WalkFn<T>; 2]],
     /// Copies `count` rows of `width` numbers: row p from `from + offsets[p]` to `to + p * stride`.
     rows: unsafe fn(&Rows<T>),
+    transpose: unsafe fn(&Transpose<T>),
+}
+
+/// Number (i, j) goes from `from[i * from_stride + j]` to `to[j * to_stride + i]`.
+pub(crate) struct Transpose<T> {
+    pub from: *const T,
+    pub from_stride: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub to: *mut T,
+    pub to_stride: usize,
 }
 
 /// `count` rows of at most one tile's width: row p is copied from `from + offsets[p]` to `to + p * stride`.
@@ -122,6 +133,16 @@ impl<T> Kernels<T> {
     pub unsafe fn rows(&self, r: &Rows<T>) {
         // SAFETY: as above.
         unsafe { (self.rows)(r) }
+    }
+
+    /// Transposes a matrix; nothing else is read or written.
+    ///
+    /// # Safety
+    /// The pointers must be valid for that.
+    #[inline]
+    pub unsafe fn transpose(&self, t: &Transpose<T>) {
+        // SAFETY: as above.
+        unsafe { (self.transpose)(t) }
     }
 }
 
@@ -268,6 +289,28 @@ unsafe fn rows<V: Vector>(r: &Rows<V::T>) {
     }
 }
 
+#[inline(always)]
+unsafe fn transpose<V: Vector>(t: &Transpose<V::T>) {
+    let (rows, columns, square) = (t.rows, t.columns, V::SQUARE);
+    // SAFETY: above; a square stands at most `square` before the end of the rows and of the columns.
+    unsafe {
+        if rows < square || columns < square {
+            for i in 0..rows {
+                for j in 0..columns {
+                    *t.to.add(j * t.to_stride + i) = *t.from.add(i * t.from_stride + j);
+                }
+            }
+            return;
+        }
+        // The last squares overlap those before and write the same again.
+        for i in (0..rows).step_by(square).map(|i| i.min(rows - square)) {
+            for j in (0..columns).step_by(square).map(|j| j.min(columns - square)) {
+                V::turn(t.from.add(i * t.from_stride + j), t.from_stride, t.to.add(j * t.to_stride + i), t.to_stride);
+            }
+        }
+    }
+}
+
 macro_rules! kernels {
     ($name:ident, $t:ty, $v:ty, [$($m:literal)*], $(#[$feature:meta])?) => {
         mod $name {
@@ -287,11 +330,17 @@ macro_rules! kernels {
                 // SAFETY: handed on.
                 unsafe { super::rows::<$v>(r) }
             }
+            $(#[$feature])?
+            unsafe fn transpose(t: &Transpose<$t>) {
+                // SAFETY: handed on.
+                unsafe { super::transpose::<$v>(t) }
+            }
             pub static KERNELS: Kernels<$t> = Kernels {
                 lanes: <$v as Vector>::LANES,
                 tile: &[$([tile::<$m, 1>, tile::<$m, 2>]),*],
                 walk: &[$([walk::<$m, 1>, walk::<$m, 2>]),*],
                 rows,
+                transpose,
             };
         }
     };

@@ -22,6 +22,11 @@ pub(super) trait Vector: Copy {
     unsafe fn fma(self, x: Self, y: Self) -> Self;
     /// `max(self, 0)`; NaN stays NaN.
     unsafe fn relu(self) -> Self;
+
+    /// The side of the square that [`Vector::turn`] transposes.
+    const SQUARE: usize;
+    /// Transposes a square: row i starts at `from + i * from_stride`, column j becomes the row at `to + j * to_stride`.
+    unsafe fn turn(from: *const Self::T, from_stride: usize, to: *mut Self::T, to_stride: usize);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -32,7 +37,7 @@ mod x86 {
     // SAFETY (of every block in the two macros): the caller of a `Vector` method vouches for the instruction set and for
     // the pointers; the loads and stores are the unaligned ones.
     macro_rules! avx512 {
-        ($v:ty, $t:ty, $lanes:literal, $mask:ty, $set1:ident, $load:ident, $maskz_load:ident, $store:ident, $mask_store:ident, $add:ident, $fma:ident, $max:ident) => {
+        ($v:ty, $t:ty, $lanes:literal, $mask:ty, $set1:ident, $load:ident, $maskz_load:ident, $store:ident, $mask_store:ident, $add:ident, $fma:ident, $max:ident, $half:ty) => {
             impl Vector for $v {
                 type T = $t;
                 const LANES: usize = $lanes;
@@ -77,6 +82,12 @@ mod x86 {
                     // SAFETY: above.
                     unsafe { $max($set1(0.0), self) }
                 }
+                const SQUARE: usize = <$half as Vector>::SQUARE;
+                #[inline(always)]
+                unsafe fn turn(from: *const $t, from_stride: usize, to: *mut $t, to_stride: usize) {
+                    // SAFETY: above; the instruction set includes AVX2.
+                    unsafe { <$half as Vector>::turn(from, from_stride, to, to_stride) }
+                }
             }
         };
     }
@@ -92,7 +103,8 @@ mod x86 {
         _mm512_mask_storeu_ps,
         _mm512_add_ps,
         _mm512_fmadd_ps,
-        _mm512_max_ps
+        _mm512_max_ps,
+        __m256
     );
     avx512!(
         __m512d,
@@ -106,11 +118,12 @@ mod x86 {
         _mm512_mask_storeu_pd,
         _mm512_add_pd,
         _mm512_fmadd_pd,
-        _mm512_max_pd
+        _mm512_max_pd,
+        __m256d
     );
 
     macro_rules! avx2 {
-        ($v:ty, $t:ty, $lanes:literal, $set1:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $max:ident) => {
+        ($v:ty, $t:ty, $lanes:literal, $set1:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $max:ident, $square:literal, $turn:ident) => {
             impl Vector for $v {
                 type T = $t;
                 const LANES: usize = $lanes;
@@ -163,6 +176,12 @@ mod x86 {
                     // SAFETY: above.
                     unsafe { $max($set1(0.0), self) }
                 }
+                const SQUARE: usize = $square;
+                #[inline(always)]
+                unsafe fn turn(from: *const $t, from_stride: usize, to: *mut $t, to_stride: usize) {
+                    // SAFETY: above.
+                    unsafe { $turn(from, from_stride, to, to_stride) }
+                }
             }
         };
     }
@@ -175,7 +194,9 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_add_ps,
         _mm256_fmadd_ps,
-        _mm256_max_ps
+        _mm256_max_ps,
+        8,
+        turn_f32
     );
     avx2!(
         __m256d,
@@ -186,8 +207,52 @@ mod x86 {
         _mm256_storeu_pd,
         _mm256_add_pd,
         _mm256_fmadd_pd,
-        _mm256_max_pd
+        _mm256_max_pd,
+        4,
+        turn_f64
     );
+
+    /// 8 x 8: halves of rows 0 to 3 beside those of rows 4 to 7, then pairs, then pairs of pairs.
+    #[inline(always)]
+    unsafe fn turn_f32(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller vouches for the instruction set and for 8 rows of 8 numbers on either side.
+        unsafe {
+            for half in 0..2 {
+                let row = |i: usize| {
+                    let p = from.add(i * from_stride + 4 * half);
+                    let low = _mm256_castps128_ps256(_mm_loadu_ps(p));
+                    _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(p.add(4 * from_stride)))
+                };
+                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+                let (ab_high, cd_high) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+                let to = to.add(4 * half * to_stride);
+                _mm256_storeu_ps(to, _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd));
+                _mm256_storeu_ps(to.add(to_stride), _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd));
+                _mm256_storeu_ps(to.add(2 * to_stride), _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high));
+                _mm256_storeu_ps(to.add(3 * to_stride), _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high));
+            }
+        }
+    }
+
+    /// 4 x 4: halves of rows 0 and 1 beside those of rows 2 and 3, then pairs.
+    #[inline(always)]
+    unsafe fn turn_f64(from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
+        // SAFETY: the caller vouches for the instruction set and for 4 rows of 4 numbers on either side.
+        unsafe {
+            for half in 0..2 {
+                let row = |i: usize| {
+                    let p = from.add(i * from_stride + 2 * half);
+                    let low = _mm256_castpd128_pd256(_mm_loadu_pd(p));
+                    _mm256_insertf128_pd::<1>(low, _mm_loadu_pd(p.add(2 * from_stride)))
+                };
+                let (a, b) = (row(0), row(1));
+                let to = to.add(2 * half * to_stride);
+                _mm256_storeu_pd(to, _mm256_unpacklo_pd(a, b));
+                _mm256_storeu_pd(to.add(to_stride), _mm256_unpackhi_pd(a, b));
+            }
+        }
+    }
 }
 
 /// A register of the target's baseline, left to the compiler: SSE2 or NEON.
@@ -250,6 +315,16 @@ macro_rules! baseline {
                     self.0[l] = if self.0[l] < 0.0 { 0.0 } else { self.0[l] };
                 }
                 self
+            }
+            const SQUARE: usize = 4;
+            #[inline(always)]
+            unsafe fn turn(from: *const $t, from_stride: usize, to: *mut $t, to_stride: usize) {
+                for i in 0..4 {
+                    for j in 0..4 {
+                        // SAFETY: the caller vouches for 4 rows of 4 numbers on either side.
+                        unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+                    }
+                }
             }
         }
     };
