@@ -14,7 +14,7 @@ mod tests;
 
 pub(crate) use pack::{SLACK, pack_a, pack_b};
 pub(crate) use scratch::scratch;
-pub(crate) use tile::{Finish, Kernels, Rows, Tile, Transpose, Walk};
+pub(crate) use tile::{Finish, Kernels, Rows, Strip, Tile, Transpose, Walk};
 
 use crate::element::Float;
 use crate::kernels::parallel;

@@ -179,7 +179,7 @@ pub fn grad_input<T: Float>(conv: &Conv, dy: &[T], weight: &[T], dx: &mut [T]) {
     }
     let isa = simd::isa();
     // With a few channels most lanes of the direct way would idle.
-    if conv.group_in() * 2 <= T::kernels(isa).lanes {
+    if conv.group_in() * 2 <= T::kernels(isa).lanes || pixels::is_unit(conv) {
         pixels::grad_input(isa, conv, dy, weight, dx);
     } else {
         direct::grad_input(isa, conv, dy, weight, dx);

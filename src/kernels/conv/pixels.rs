@@ -6,7 +6,7 @@
 use super::planes::Padded;
 use super::{After, Conv};
 use crate::element::Float;
-use crate::kernels::gemm::{Finish, SLACK, Shared, Walk, panel_height, scratch};
+use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Strip, Walk, panel_height, scratch};
 use crate::kernels::parallel;
 use crate::kernels::simd::{Isa, simd};
 
@@ -38,39 +38,32 @@ fn pieces(conv: &Conv, layout: Padded, strip: std::ops::Range<usize>) -> impl It
     })
 }
 
-/// Numbers that are copied at a time.
-const COPY: usize = 16;
-
-simd! {
-    /// Row k of `to` holds the pieces of the strip, seen from `from[offsets[k]]`.
-    fn pack[T: Float](from: &[T], offsets: &[usize], pieces: &[[usize; 2]], to: &mut [T], stride: usize) {
-        let furthest = offsets.iter().max().unwrap_or(&0) + pieces.iter().map(|p| p[0]).max().unwrap_or(0);
-        if furthest + SLACK <= from.len() && offsets.len() * stride + SLACK <= to.len() {
-            for (k, &offset) in offsets.iter().enumerate() {
-                let mut at = k * stride;
-                for &[start, length] in pieces {
-                    for done in (0..length).step_by(COPY) {
-                        // SAFETY: `furthest` starts the piece that ends last, and a piece is at most `SLACK` long; whole
-                        // copies run at most `COPY` beyond a row of `to`, which the next row or the slack takes.
-                        unsafe {
-                            let numbers = from.as_ptr().add(offset + start + done).cast::<[T; COPY]>().read_unaligned();
-                            to.as_mut_ptr().add(at + done).cast::<[T; COPY]>().write_unaligned(numbers);
-                        }
-                    }
-                    at += length;
-                }
-            }
-            return;
-        }
-        for (k, &offset) in offsets.iter().enumerate() {
-            let mut at = k * stride;
-            for &[start, length] in pieces {
-                to[at..at + length].copy_from_slice(&from[offset + start..][..length]);
-                at += length;
-            }
+/// Row k of `to` holds the pieces of the strip, seen from `from[offsets[k]]`.
+fn pack<T: Float>(
+    kernels: &Kernels<T>,
+    from: &[T],
+    offsets: &[usize],
+    pieces: &[[usize; 2]],
+    to: &mut [T],
+    stride: usize,
+) {
+    let furthest = offsets.iter().max().unwrap_or(&0) + pieces.iter().map(|p| p[0] + p[1]).max().unwrap_or(0);
+    if furthest + SLACK <= from.len() && offsets.len() * stride + SLACK <= to.len() {
+        let strip = Strip { from: from.as_ptr(), offsets, pieces, to: to.as_mut_ptr(), stride };
+        // SAFETY: the furthest piece and the last row have room for another register, which is at most `SLACK` long.
+        unsafe { kernels.strip(&strip) };
+        return;
+    }
+    for (k, &offset) in offsets.iter().enumerate() {
+        let mut at = k * stride;
+        for &[start, length] in pieces {
+            to[at..at + length].copy_from_slice(&from[offset + start..][..length]);
+            at += length;
         }
     }
+}
 
+simd! {
     /// Adds the pieces of each row of `from` to what lies at `to[offsets[k]]`.
     fn unpack[T: Float](from: &[T], stride: usize, offsets: &[usize], pieces: &[[usize; 2]], to: &mut [T]) {
         for (k, &offset) in offsets.iter().enumerate() {
@@ -108,40 +101,61 @@ fn chunks(conv: &Conv, width: usize) -> usize {
     }
 }
 
+/// Whether an output pixel sees one pixel, the one in its place: then planes are products of matrices.
+pub(super) fn is_unit(conv: &Conv) -> bool {
+    Padded::is_plain(conv) && conv.taps() == 1 && conv.stride[0] == 1
+}
+
+/// How the weights of a product lie: of a group, of an output channel, of a product that it sums.
+struct Lie {
+    group: usize,
+    row: usize,
+    step: usize,
+}
+
 pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], after: After<T>, y: &mut [T]) {
+    let depth = conv.depth();
+    product(isa, conv, x, weight, Lie { group: conv.group_out() * depth, row: depth, step: 1 }, after, y);
+}
+
+/// A convolution with weights that lie in any order.
+fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, after: After<T>, y: &mut [T]) {
     let kernels = T::kernels(isa);
     let width = kernels.width();
     let (out, depth, plane, in_plane) = (conv.group_out(), conv.depth(), conv.out_plane(), conv.in_plane());
     let (layout, plain) = (Padded::whole(conv), Padded::is_plain(conv));
-    let unit = plain && conv.taps() == 1 && conv.stride[0] == 1;
+    let unit = is_unit(conv);
     let by_rows = !unit && out <= 4;
+    // Packing pays when many tiles read the strip: rows of planes whose size is a power of two would share cache sets.
+    let read_once = out <= 2 * kernels.height();
     let offsets: Vec<usize> = (0..conv.group_in())
         .flat_map(|c| (0..conv.taps()).map(move |tap| c * layout.plane() + layout.tap(conv, tap)))
         .collect();
     let furthest = offsets.last().copied().unwrap_or(0);
-    let where_it_lies: Vec<[usize; 2]> = offsets.iter().enumerate().map(|(k, &at)| [k, at]).collect();
-    let packed: Vec<[usize; 2]> = (0..depth).map(|k| [k, k % DEPTH * width]).collect();
+    let where_it_lies: Vec<[usize; 2]> = offsets.iter().enumerate().map(|(k, &at)| [k * lie.step, at]).collect();
+    let packed: Vec<[usize; 2]> = (0..depth).map(|k| [k * lie.step, k % DEPTH * width]).collect();
     let chunks = chunks(conv, width);
     let shared = Shared::new(y);
     let height = panel_height(out, kernels.height());
 
     let image = |b: usize, group: usize, chunk: usize, from: &[T], strip_buffer: &mut [T]| {
         let first = group * out;
-        let rows: Vec<[usize; 2]> =
-            (first..first + out).map(|o| [o * depth, (b * conv.out_channels + o) * plane]).collect();
+        let rows: Vec<[usize; 2]> = (0..out)
+            .map(|o| [group * lie.group + o * lie.row, (b * conv.out_channels + first + o) * plane])
+            .collect();
         let mut shape = Vec::new();
         // 1. Strips of pixels.
         for strip in strips(conv.output(), width, by_rows, chunk, chunks) {
             shape.clear();
             shape.extend(pieces(conv, layout, strip.clone()));
             let start = if unit { strip.start } else { shape[0][0] };
-            let in_place = (unit || by_rows) && start + furthest + width <= from.len();
+            let in_place = (unit || by_rows) && read_once && start + furthest + width <= from.len();
             // 2. Blocks of the sum.
             let block = if in_place { depth.max(1) } else { DEPTH };
             for k in (0..depth.max(1)).step_by(block) {
                 let ks = k..(k + block).min(depth);
                 if !in_place {
-                    pack(isa, from, &offsets[ks.clone()], &shape, strip_buffer, width);
+                    pack(kernels, from, &offsets[ks.clone()], &shape, strip_buffer, width);
                 }
                 let last = ks.end == depth;
                 // 3. Tiles of output channels.
@@ -177,8 +191,9 @@ pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], af
                 return image(b, group, chunk, &x[start..], strip);
             }
             scratch(conv.group_in() * layout.plane() + SLACK, |padded: &mut [T]| {
-                for (c, padded) in padded.chunks_mut(layout.plane()).take(conv.group_in()).enumerate() {
-                    layout.fill(conv, 0, &x[start + c * in_plane..][..in_plane], padded);
+                for c in 0..conv.group_in() {
+                    let to = &mut padded[c * layout.plane()..];
+                    layout.fill(kernels, conv, [0, layout.height], &x[start + c * in_plane..], to);
                 }
                 image(b, group, chunk, padded, strip);
             });
@@ -188,6 +203,12 @@ pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], af
 
 /// The gradient of the input: the products of all taps, strip by strip, each added where its tap has seen the input.
 pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T], dx: &mut [T]) {
+    if is_unit(conv) {
+        // [in,out] . [out,pixels]
+        let turned = Conv { in_channels: conv.out_channels, out_channels: conv.in_channels, ..*conv };
+        let lie = Lie { group: weight.len() / conv.groups, row: 1, step: conv.depth() };
+        return product(isa, &turned, dy, weight, lie, After::default(), dx);
+    }
     let kernels = T::kernels(isa);
     let width = kernels.width();
     let (depth, plane, in_plane, group_in) = (conv.depth(), conv.out_plane(), conv.in_plane(), conv.group_in());

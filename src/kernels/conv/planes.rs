@@ -2,7 +2,7 @@
 
 use super::Conv;
 use crate::element::Float;
-use crate::kernels::gemm::{SLACK, Shared, scratch};
+use crate::kernels::gemm::{Kernels, SLACK, Shared, Strip, scratch};
 use crate::kernels::parallel;
 use crate::kernels::simd::{Isa, simd};
 
@@ -52,20 +52,55 @@ impl Padded {
         u * conv.dilation[0] * self.row + self.column(v * conv.dilation[1])
     }
 
-    /// Copies the rows of one plane of the input that stand in rows `first ..` of the padded one.
-    pub fn fill<T: Float>(&self, conv: &Conv, first: usize, from: &[T], to: &mut [T]) {
-        let ([top, left], width) = (conv.padding, conv.input[1]);
-        for (i, to) in to.chunks_mut(self.row).take(self.height).enumerate() {
-            let y = (first + i).checked_sub(top).filter(|&y| y < conv.input[0]);
-            let Some(from) = y.map(|y| &from[y * width..][..width]) else {
-                to.fill(T::ZERO);
-                continue;
-            };
-            if self.stride == 1 {
-                to[..left].fill(T::ZERO);
-                to[left..left + width].copy_from_slice(from);
-                to[left + width..].fill(T::ZERO);
+    /// Copies `rows` rows of a plane of the input, which `from` starts with, from row `first` of the padded plane on. What
+    /// stands in `to` behind them may be overwritten.
+    pub fn fill<T: Float>(
+        &self,
+        kernels: &Kernels<T>,
+        conv: &Conv,
+        [first, rows]: [usize; 2],
+        from: &[T],
+        to: &mut [T],
+    ) {
+        let ([height, width], [top, left]) = (conv.input, conv.padding);
+        let inside = first.clamp(top, top + height)..(first + rows).clamp(top, top + height);
+        let (above, below) = (inside.start - first, inside.end.max(first) - first);
+        to[..above * self.row].fill(T::ZERO);
+        let from = &from[(inside.start - top) * width..];
+        if self.stride == 1 {
+            let offsets = |count: usize| (0..count).map(|y| y * width);
+            let end = inside.len() * width + SLACK;
+            if end <= from.len() && (below * self.row + SLACK) <= to.len() {
+                // Whole registers, then the zeros that they have overrun.
+                let mut some = [0; 32];
+                for y in (0..inside.len()).step_by(some.len()) {
+                    let count = some.len().min(inside.len() - y);
+                    some.iter_mut().zip(offsets(count)).for_each(|(some, offset)| *some = offset);
+                    let strip = Strip {
+                        from: from[y * width..].as_ptr(),
+                        offsets: &some[..count],
+                        pieces: &[[0, width]],
+                        to: to[(above + y) * self.row + left..].as_mut_ptr(),
+                        stride: self.row,
+                    };
+                    // SAFETY: both slices have room for another register behind the last row.
+                    unsafe { kernels.strip(&strip) };
+                }
+                for to in to[above * self.row..below * self.row].chunks_exact_mut(self.row) {
+                    to[..left].iter_mut().for_each(|x| *x = T::ZERO);
+                    to[left + width..].iter_mut().for_each(|x| *x = T::ZERO);
+                }
             } else {
+                let lines = to[above * self.row..below * self.row].chunks_exact_mut(self.row);
+                for (to, at) in lines.zip(offsets(inside.len())) {
+                    to.fill(T::ZERO);
+                    to[left..left + width].copy_from_slice(&from[at..at + width]);
+                }
+            }
+        } else {
+            let lines = to[above * self.row..below * self.row].chunks_exact_mut(self.row);
+            for (y, to) in lines.enumerate() {
+                let from = &from[y * width..][..width];
                 for (r, to) in to.chunks_mut(self.phase).enumerate() {
                     for (q, to) in to.iter_mut().enumerate() {
                         let x = (q * self.stride + r).wrapping_sub(left);
@@ -74,6 +109,7 @@ impl Padded {
                 }
             }
         }
+        to[below * self.row..rows * self.row].fill(T::ZERO);
     }
 
     /// Copies a plane of the input out of a padded one.
@@ -146,6 +182,7 @@ fn fold<T: Float>(mut lanes: [T; LANES]) -> T {
 
 /// The gradient of the weight for groups of few output channels: products of shifted planes, summed.
 pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw: &mut [T]) {
+    let kernels = T::kernels(isa);
     let (layout, size, taps) = (Padded::whole(conv), conv.output(), conv.taps());
     let (group_in, group_out, depth) = (conv.group_in(), conv.group_out(), conv.depth());
     let (in_plane, out_plane) = (conv.in_plane(), conv.out_plane());
@@ -156,8 +193,8 @@ pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw
         scratch(layout.plane() + SLACK, |padded: &mut [T]| {
             let mut sums = vec![[T::ZERO; LANES]; group_out * taps];
             for b in 0..conv.batch {
-                let from = &x[(b * conv.in_channels + channel) * in_plane..][..in_plane];
-                layout.fill(conv, 0, from, padded);
+                let from = &x[(b * conv.in_channels + channel) * in_plane..];
+                layout.fill(kernels, conv, [0, layout.height], from, padded);
                 for (i, lanes) in sums.iter_mut().enumerate() {
                     let o = group * group_out + i / taps;
                     let dy = &dy[(b * conv.out_channels + o) * out_plane..][..out_plane];

@@ -167,9 +167,10 @@ fn sum_slice<T: Float>(
                     let base = if plain {
                         image + y * conv.stride[0] * row
                     } else {
-                        for (c, to) in copied[copy..][..image_copy].chunks_mut(plane).enumerate() {
-                            let from = &x[image + c * in_plane..][..in_plane];
-                            layout.fill(conv, y * conv.stride[0], from, &mut to[..seen(some) * row]);
+                        for c in 0..channels.len() {
+                            let to = &mut copied[copy + c * plane..];
+                            let rows = [y * conv.stride[0], seen(some)];
+                            layout.fill(kernels, conv, rows, &x[image + c * in_plane..], to);
                         }
                         copy
                     };

@@ -73,7 +73,18 @@ pub(crate) struct Kernels<T: 'static> {
     walk: &'static [[WalkFn<T>; 2]],
     /// Copies `count` rows of `width` numbers: row p from `from + offsets[p]` to `to + p * stride`.
     rows: unsafe fn(&Rows<T>),
+    strip: unsafe fn(&Strip<T>),
     transpose: unsafe fn(&Transpose<T>),
+}
+
+/// Rows that are each put together from the same pieces `[start, length]`, side by side: a piece of row p is copied from
+/// `from + offsets[p] + start`, and the row starts at `to + p * stride`.
+pub(crate) struct Strip<'a, T> {
+    pub from: *const T,
+    pub offsets: &'a [usize],
+    pub pieces: &'a [[usize; 2]],
+    pub to: *mut T,
+    pub stride: usize,
 }
 
 /// Number (i, j) goes from `from[i * from_stride + j]` to `to[j * to_stride + i]`.
@@ -133,6 +144,17 @@ impl<T> Kernels<T> {
     pub unsafe fn rows(&self, r: &Rows<T>) {
         // SAFETY: as above.
         unsafe { (self.rows)(r) }
+    }
+
+    /// Copies pieces in whole registers: up to a register beyond each piece may be read, and beyond the last row one
+    /// written; all is written in order, so that the next piece repairs what the one before has overrun.
+    ///
+    /// # Safety
+    /// The pointers must be valid for that.
+    #[inline]
+    pub unsafe fn strip(&self, s: &Strip<T>) {
+        // SAFETY: as above.
+        unsafe { (self.strip)(s) }
     }
 
     /// Transposes a matrix; nothing else is read or written.
@@ -290,6 +312,24 @@ unsafe fn rows<V: Vector>(r: &Rows<V::T>) {
 }
 
 #[inline(always)]
+unsafe fn strip<V: Vector>(s: &Strip<V::T>) {
+    // SAFETY: above.
+    unsafe {
+        for (p, &offset) in s.offsets.iter().enumerate() {
+            let (from, mut to) = (s.from.add(offset), s.to.add(p * s.stride));
+            for &[start, length] in s.pieces {
+                let mut done = 0;
+                while done < length {
+                    V::load(from.add(start + done)).store(to.add(done));
+                    done += V::LANES;
+                }
+                to = to.add(length);
+            }
+        }
+    }
+}
+
+#[inline(always)]
 unsafe fn transpose<V: Vector>(t: &Transpose<V::T>) {
     let (rows, columns, square) = (t.rows, t.columns, V::SQUARE);
     // SAFETY: above; a square stands at most `square` before the end of the rows and of the columns.
@@ -331,6 +371,11 @@ macro_rules! kernels {
                 unsafe { super::rows::<$v>(r) }
             }
             $(#[$feature])?
+            unsafe fn strip(s: &Strip<$t>) {
+                // SAFETY: handed on.
+                unsafe { super::strip::<$v>(s) }
+            }
+            $(#[$feature])?
             unsafe fn transpose(t: &Transpose<$t>) {
                 // SAFETY: handed on.
                 unsafe { super::transpose::<$v>(t) }
@@ -340,6 +385,7 @@ macro_rules! kernels {
                 tile: &[$([tile::<$m, 1>, tile::<$m, 2>]),*],
                 walk: &[$([walk::<$m, 1>, walk::<$m, 2>]),*],
                 rows,
+                strip,
                 transpose,
             };
         }
