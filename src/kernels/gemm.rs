@@ -4,6 +4,7 @@
 //! and B are packed so that a micro-kernel streams through them and keeps a tile of C in registers. An element of C is
 //! always summed over the same blocks of k in the same order, so its bits depend on the sizes alone.
 
+mod micro;
 mod pack;
 mod scratch;
 mod tile;
@@ -14,7 +15,7 @@ mod tests;
 
 pub(crate) use pack::{SLACK, pack_a, pack_b};
 pub(crate) use scratch::scratch;
-pub(crate) use tile::{Finish, Kernels, Rows, Strip, Tile, Transpose, Walk};
+pub(crate) use tile::{Finish, Kernels, Strip, Tile, Transpose, Walk};
 
 use crate::element::Float;
 use crate::kernels::parallel;

@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn an_unbatched_image_is_an_error_that_names_the_way_out() {
         let layer: Conv2d = Conv2d::new(3, 8, 3);
-        let error = layer.try_forward(&Tensor::zeros([3, 8, 8])).err().expect("an error").to_string();
+        let error = layer.try_forward(&Tensor::zeros([3, 8, 8])).expect_err("an error").to_string();
         assert!(error.contains("unsqueeze(0)") && error.contains("(in Conv2d)"), "{error}");
     }
 }

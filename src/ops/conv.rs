@@ -348,7 +348,7 @@ mod tests {
     }
 
     fn refusal(f: impl FnOnce()) -> String {
-        crate::shape::catch(f).err().expect("a refusal").0
+        crate::shape::catch(f).expect_err("a refusal").0
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Two-dimensional convolution and its two gradients, on contiguous arrays `[batch, channels, height, width]`.
 //!
-//! No matrix of patches is ever written down: one micro-kernel ([`Walk`](super::gemm::Walk)) reads its operands where they
+//! No matrix of patches is ever written down: one micro-kernel (`Walk`) reads its operands where they
 //! lie, by tables of offsets. Three ways of using it, chosen by the sizes:
 //!
-//! * [`direct`]: lanes are output channels; each number of the input is broadcast. For the forward pass and, with the
+//! * `direct`: lanes are output channels; each number of the input is broadcast. For the forward pass and, with the
 //!   roles of the channels exchanged, for the gradient of the input.
-//! * [`pixels`]: lanes are pixels. For few output channels, short sums and products with a 1x1 kernel.
-//! * [`weight`]: the gradient of the weight, a sum over all pixels.
+//! * `pixels`: lanes are pixels. For few output channels, short sums and products with a 1x1 kernel.
+//! * `weight`: the gradient of the weight, a sum over all pixels.
 //!
 //! An output is always summed in the same order, so its bits depend on the sizes and the instruction set alone.
 

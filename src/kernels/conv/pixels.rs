@@ -140,9 +140,8 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
 
     let image = |b: usize, group: usize, chunk: usize, from: &[T], strip_buffer: &mut [T]| {
         let first = group * out;
-        let rows: Vec<[usize; 2]> = (0..out)
-            .map(|o| [group * lie.group + o * lie.row, (b * conv.out_channels + first + o) * plane])
-            .collect();
+        let rows: Vec<[usize; 2]> =
+            (0..out).map(|o| [group * lie.group + o * lie.row, (b * conv.out_channels + first + o) * plane]).collect();
         let mut shape = Vec::new();
         // 1. Strips of pixels.
         for strip in strips(conv.output(), width, by_rows, chunk, chunks) {

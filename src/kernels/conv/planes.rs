@@ -63,10 +63,11 @@ impl Padded {
         to: &mut [T],
     ) {
         let ([height, width], [top, left]) = (conv.input, conv.padding);
-        let inside = first.clamp(top, top + height)..(first + rows).clamp(top, top + height);
-        let (above, below) = (inside.start - first, inside.end.max(first) - first);
+        // Those of the rows that stand in the input, which may be none.
+        let inside = top.clamp(first, first + rows)..(top + height).clamp(first, first + rows);
+        let (above, below) = (inside.start - first, inside.end - first);
         to[..above * self.row].fill(T::ZERO);
-        let from = &from[(inside.start - top) * width..];
+        let from = &from[inside.start.saturating_sub(top).min(height) * width..];
         if self.stride == 1 {
             let offsets = |count: usize| (0..count).map(|y| y * width);
             let end = inside.len() * width + SLACK;

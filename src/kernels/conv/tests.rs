@@ -153,6 +153,7 @@ fn long_sums_and_large_planes_are_cut_without_loss() {
 fn planes_narrower_than_the_padding_see_only_zeros() {
     for way in [Way::Chosen, Way::Direct, Way::Pixels] {
         check::<f32>(Conv { padding: [3, 3], ..conv(2, [2, 20, 1], [1, 2], [2, 2]) }, way);
+        check::<f32>(Conv { padding: [40, 0], ..conv(1, [2, 20, 1], [2, 30], [1, 1]) }, way);
         check::<f64>(Conv { padding: [3, 2], stride: [3, 3], ..conv(1, [20, 3, 1], [2, 1], [1, 1]) }, way);
     }
 }
