@@ -13,15 +13,15 @@ use crate::kernels::simd::{Isa, simd};
 /// Products of one output number per packed strip: 36 KiB of `f32`.
 const DEPTH: usize = 288;
 
-/// Whether this way is faster than the direct one: a count of cycles for both, of which the products are most. A
-/// multiplication of two registers takes half a cycle; the other costs are measured.
+/// Whether this way is faster than the direct one: a count of cycles for both, of which the products are most. A number
+/// times two registers takes a cycle, times one hardly less, for the loads; the other costs are measured.
 pub(super) fn pays(conv: &Conv, lanes: usize) -> bool {
     let (out, depth, plane) = (conv.group_out(), conv.depth(), conv.out_plane());
     let pixels = conv.batch * plane;
     // Direct: weights and result are transposed.
-    let direct = pixels * depth * out.div_ceil(lanes) / 2 + (depth + pixels) * out / 2;
+    let direct = pixels * depth * out.div_ceil(2 * lanes) + (depth + pixels) * out / 4;
     // Here: rows of pixels are packed for each strip.
-    let products = conv.batch * plane.div_ceil(lanes) * depth * out / 2;
+    let products = conv.batch * plane.div_ceil(2 * lanes) * depth * out;
     let pieces = conv.batch * plane.div_ceil(conv.output()[1].min(lanes)) * depth;
     products + if conv.taps() == 1 || out <= 4 { 0 } else { 3 * pieces } < direct
 }
