@@ -45,6 +45,8 @@ pub(super) unsafe fn walk<V: Vector, const M: usize, const N: usize>(t: &Walk<V:
                     row[j] = V::load(b.add(j * V::LANES));
                 }
                 for i in 0..M {
+                    // Volatile: else the compiler keeps the pointers in registers, has too few, and moves all loads of a
+                    // step to its front, which drives the tile out of its registers: half the speed.
                     let x = V::splat(*std::ptr::read_volatile(&start[i]).wrapping_add(at));
                     for j in 0..N {
                         acc[i][j] = acc[i][j].fma(x, row[j]);
