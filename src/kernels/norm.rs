@@ -14,17 +14,17 @@ use crate::element::Float;
 /// Sums that run side by side.
 const LANES: usize = 64;
 
-/// The sum of the lanes, by halves.
+/// The sum of the lanes.
 #[inline(always)]
-fn total<T: Float>(mut lanes: [T; LANES]) -> T {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for l in 0..width {
-            lanes[l] += lanes[l + width];
+fn total<T: Float>(lanes: &[T; LANES]) -> T {
+    // In whole vectors for as long as possible: halving all the way down is compiled to 63 single additions.
+    let mut few = [T::ZERO; 8];
+    for lanes in lanes.chunks_exact(8) {
+        for l in 0..8 {
+            few[l] += lanes[l];
         }
-        width /= 2;
     }
-    lanes[0]
+    ((few[0] + few[4]) + (few[2] + few[6])) + ((few[1] + few[5]) + (few[3] + few[7]))
 }
 
 /// Adds `f(x)` of a row to the lanes.

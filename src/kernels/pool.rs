@@ -9,6 +9,7 @@ pub mod max;
 mod tests;
 
 use super::parallel::GRAIN;
+use crate::element::Number;
 use std::ops::Range;
 
 /// The sizes of a pooling. Each pair is vertical, horizontal.
@@ -71,6 +72,23 @@ impl Pool2d {
         (self.kernel, self.stride, self.padding, self.dilation) == ([2; 2], [2; 2], [0; 2], [1; 2])
             && 2 * self.output[0] <= self.input[0]
             && 2 * self.output[1] <= self.input[1]
+    }
+
+    /// The two rows of elements under row `row` of the windows of all images, where [`Pool2d::is_halving`].
+    #[inline(always)]
+    fn halved_rows<'a, T>(&self, row: usize, x: &'a [T]) -> (&'a [T], &'a [T]) {
+        let (plane, oy) = (row / self.output[0], row % self.output[0]);
+        let x = &x[plane * self.area() + 2 * oy * self.input[1]..][..2 * self.input[1]];
+        x.split_at(self.input[1])
+    }
+
+    /// Writes 0 to the last row and column of an image that no window covers, where [`Pool2d::is_halving`].
+    fn zero_uncovered<T: Number>(&self, dx: &mut [T]) {
+        let (rows, columns) = (2 * self.output[0], 2 * self.output[1]);
+        dx[rows * self.input[1]..].fill(T::ZERO);
+        if columns < self.input[1] {
+            dx.chunks_exact_mut(self.input[1]).for_each(|row| row[columns..].fill(T::ZERO));
+        }
     }
 
     /// The windows `o` along an axis whose tap `k` lies in the image: `0 <= o stride + k dilation - padding < input`.

@@ -17,7 +17,7 @@ simd! {
         for row in 0..rows {
             add_row(&mut lanes, &x[row * stride..][..len], |x| x);
         }
-        total(lanes)
+        total(&lanes)
     }
 
     /// The sums of the distances to `mean` and of their squares.
@@ -27,7 +27,7 @@ simd! {
             let x = &x[row * stride..][..len];
             add_rows(&mut first, &mut second, x, x, |x, _| (x - mean, (x - mean) * (x - mean)));
         }
-        (total(first), total(second))
+        (total(&first), total(&second))
     }
 
     /// The sums of `grad` and of `grad (x - mean)`.
@@ -37,7 +37,7 @@ simd! {
             let (x, grad) = (&x[row * stride..][..len], &grad[row * stride..][..len]);
             add_rows(&mut first, &mut second, x, grad, |x, grad| (grad, grad * (x - mean)));
         }
-        (total(first), total(second))
+        (total(&first), total(&second))
     }
 
     /// `y = (x - mean) scale + shift`.

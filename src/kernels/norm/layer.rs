@@ -13,12 +13,12 @@ simd! {
         let mut lanes = [T::ZERO; LANES];
         add_row(&mut lanes, x, |x| x);
         let n = x.len() as f64;
-        let mean = T::of(total(lanes).to_f64() / n);
+        let mean = T::of(total(&lanes).to_f64() / n);
         let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
         add_rows(&mut first, &mut second, x, x, |x, _| (x - mean, (x - mean) * (x - mean)));
         // What the rounding of the mean has left over.
-        let left = total(first).to_f64() / n;
-        let variance = (total(second).to_f64() / n - left * left).max(0.0);
+        let left = total(&first).to_f64() / n;
+        let variance = (total(&second).to_f64() / n - left * left).max(0.0);
         let rstd = 1.0 / (variance + eps).sqrt();
         let (scale, shift) = (T::of(rstd), T::of(-left * rstd));
         for ((y, &x), (&weight, &bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
@@ -43,7 +43,7 @@ simd! {
             *first += grad * weight;
             *second += grad * weight * (x - mean);
         }
-        (total(first), total(second))
+        (total(&first), total(&second))
     }
 
     /// `dx = (grad weight - shift - (x - mean) slope) rstd`.

@@ -1,7 +1,7 @@
 //! Average pooling, and the way of the gradient.
 
 use super::super::parallel::chunks_mut;
-use super::super::simd::{Isa, isa, simd};
+use super::super::simd::{isa, simd};
 use super::{Pool2d, blocks, with_lanes};
 use crate::element::Float;
 
@@ -34,25 +34,33 @@ simd! {
         x.iter_mut().zip(columns).for_each(|(x, &columns)| *x = *x / (rows * columns));
     }
 
-    /// A row of 2 x 2 windows in steps of 2, `L` windows at a time.
-    fn halve[T: Float, const L: usize](_lanes: [(); L], top: &[T], bottom: &[T], quarter: T, y: &mut [T]) {
-        for at in blocks(y.len(), L) {
-            let (top, bottom, y) = (&top[2 * at..][..2 * L], &bottom[2 * at..][..2 * L], &mut y[at..][..L]);
-            for l in 0..L {
-                y[l] = (top[2 * l] + top[2 * l + 1] + bottom[2 * l] + bottom[2 * l + 1]) * quarter;
+    /// Rows of 2 x 2 windows in steps of 2, from row `first` of all images on, `L` windows at a time.
+    fn halve[T: Float, const L: usize](_lanes: [(); L], p: &Pool2d, first: usize, x: &[T], y: &mut [T]) {
+        let quarter = T::of(0.25);
+        for (row, y) in y.chunks_exact_mut(p.output[1]).enumerate() {
+            let (top, bottom) = p.halved_rows(first + row, x);
+            for at in blocks(y.len(), L) {
+                let (top, bottom, y) = (&top[2 * at..][..2 * L], &bottom[2 * at..][..2 * L], &mut y[at..][..L]);
+                for l in 0..L {
+                    y[l] = (top[2 * l] + top[2 * l + 1] + bottom[2 * l] + bottom[2 * l + 1]) * quarter;
+                }
             }
         }
     }
 
-    /// The adjoint of [`halve`].
-    fn unhalve[T: Float, const L: usize](_lanes: [(); L], grad: &[T], quarter: T, top: &mut [T], bottom: &mut [T]) {
-        for at in blocks(grad.len(), L) {
-            let grad = &grad[at..][..L];
-            let (top, bottom) = (&mut top[2 * at..][..2 * L], &mut bottom[2 * at..][..2 * L]);
-            for l in 0..L {
-                let part = grad[l] * quarter;
-                (top[2 * l], top[2 * l + 1]) = (part, part);
-                (bottom[2 * l], bottom[2 * l + 1]) = (part, part);
+    /// The gradient of an image of 2 x 2 windows in steps of 2: each element that a window covers is written.
+    fn unhalve[T: Float, const L: usize](_lanes: [(); L], p: &Pool2d, grad: &[T], dx: &mut [T]) {
+        let quarter = T::of(0.25);
+        for (grad, dx) in grad.chunks_exact(p.output[1]).zip(dx.chunks_exact_mut(2 * p.input[1])) {
+            let (top, bottom) = dx.split_at_mut(p.input[1]);
+            for at in blocks(grad.len(), L) {
+                let grad = &grad[at..][..L];
+                let (top, bottom) = (&mut top[2 * at..][..2 * L], &mut bottom[2 * at..][..2 * L]);
+                for l in 0..L {
+                    let part = grad[l] * quarter;
+                    (top[2 * l], top[2 * l + 1]) = (part, part);
+                    (bottom[2 * l], bottom[2 * l + 1]) = (part, part);
+                }
             }
         }
     }
@@ -93,15 +101,14 @@ pub fn forward<T: Float>(p: &Pool2d, include_padding: bool, x: &[T], y: &mut [T]
     let (isa, [rows, columns]) = (isa(), p.output);
     let reaches = [p.reaches(0), p.reaches(1)];
     let [heights, widths] = [0, 1].map(|axis| counts::<T>(p, axis, include_padding));
+    let halving = p.is_halving();
     chunks_mut(y, p.rows_per_task() * columns, |start, y| {
+        if halving {
+            return with_lanes!(columns, |lanes| halve(isa, lanes, p, start / columns, x, y));
+        }
         for (i, y) in y.chunks_mut(columns).enumerate() {
             let (plane, oy) = ((start / columns + i) / rows, (start / columns + i) % rows);
             let x = &x[plane * p.area()..][..p.area()];
-            if p.is_halving() {
-                let (top, bottom) = x[2 * oy * p.input[1]..].split_at(p.input[1]);
-                with_lanes!(columns, |lanes| halve(isa, lanes, top, bottom, T::of(0.25), y));
-                continue;
-            }
             y.fill(T::ZERO);
             for ky in (0..p.kernel[0]).filter(|&ky| reaches[0][ky].contains(&oy)) {
                 let row = &x[p.place(0, oy, ky) * p.input[1]..][..p.input[1]];
@@ -123,15 +130,16 @@ pub fn backward<T: Float>(p: &Pool2d, include_padding: bool, grad: &[T], dx: &mu
     if dx.is_empty() {
         return;
     }
-    let (isa, columns) = (isa(), p.output[1]);
+    let (isa, columns, halving) = (isa(), p.output[1], p.is_halving() && !grad.is_empty());
     let reaches = [p.reaches(0), p.reaches(1)];
     let [heights, widths] = [0, 1].map(|axis| counts::<T>(p, axis, include_padding));
     chunks_mut(dx, p.planes_per_task() * p.area(), |start, dx| {
         let mut parts = vec![T::ZERO; columns];
         for (i, dx) in dx.chunks_mut(p.area()).enumerate() {
             let grad = &grad[(start / p.area() + i) * p.windows()..][..p.windows()];
-            if p.is_halving() && !grad.is_empty() {
-                backward_halving(isa, p, grad, dx);
+            if halving {
+                with_lanes!(columns, |lanes| unhalve(isa, lanes, p, grad, dx));
+                p.zero_uncovered(dx);
                 continue;
             }
             dx.fill(T::ZERO);
@@ -147,17 +155,4 @@ pub fn backward<T: Float>(p: &Pool2d, include_padding: bool, grad: &[T], dx: &mu
             }
         }
     });
-}
-
-/// One image of [`backward`] for 2 x 2 windows in steps of 2, which share no element.
-fn backward_halving<T: Float>(isa: Isa, p: &Pool2d, grad: &[T], dx: &mut [T]) {
-    let (columns, width) = (p.output[1], p.input[1]);
-    let (covered, rest) = dx.split_at_mut(2 * p.output[0] * width);
-    rest.fill(T::ZERO);
-    for (dx, grad) in covered.chunks_mut(2 * width).zip(grad.chunks(columns)) {
-        let (top, bottom) = dx.split_at_mut(width);
-        with_lanes!(columns, |lanes| unhalve(isa, lanes, grad, T::of(0.25), top, bottom));
-        top[2 * columns..].fill(T::ZERO);
-        bottom[2 * columns..].fill(T::ZERO);
-    }
 }

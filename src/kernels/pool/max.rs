@@ -40,16 +40,19 @@ simd! {
         }
     }
 
-    /// A row of 2 x 2 windows in steps of 2, `L` windows at a time.
-    fn halve_values[T: Float, const L: usize](_lanes: [(); L], top: &[T], bottom: &[T], y: &mut [T]) {
-        for at in blocks(y.len(), L) {
-            let (top, bottom, y) = (&top[2 * at..][..2 * L], &bottom[2 * at..][..2 * L], &mut y[at..][..L]);
-            for l in 0..L {
-                let mut best = top[2 * l];
-                for x in [top[2 * l + 1], bottom[2 * l], bottom[2 * l + 1]] {
-                    best = if beats(x, best) { x } else { best };
+    /// Rows of 2 x 2 windows in steps of 2, from row `first` of all images on, `L` windows at a time.
+    fn halve_values[T: Float, const L: usize](_lanes: [(); L], p: &Pool2d, first: usize, x: &[T], y: &mut [T]) {
+        for (row, y) in y.chunks_exact_mut(p.output[1]).enumerate() {
+            let (top, bottom) = p.halved_rows(first + row, x);
+            for at in blocks(y.len(), L) {
+                let (top, bottom, y) = (&top[2 * at..][..2 * L], &bottom[2 * at..][..2 * L], &mut y[at..][..L]);
+                for l in 0..L {
+                    let mut best = top[2 * l];
+                    for x in [top[2 * l + 1], bottom[2 * l], bottom[2 * l + 1]] {
+                        best = if beats(x, best) { x } else { best };
+                    }
+                    y[l] = best;
                 }
-                y[l] = best;
             }
         }
     }
@@ -57,44 +60,57 @@ simd! {
     /// [`halve_values`] that also remembers the taps.
     fn halve_places[T: Float, I: Element, const L: usize](
         _lanes: [(); L],
-        top: &[T],
-        bottom: &[T],
+        p: &Pool2d,
+        first: usize,
+        x: &[T],
         y: &mut [T],
         places: &mut [I],
         taps: [I; 4],
     ) {
-        for at in blocks(y.len(), L) {
-            let (top, bottom) = (&top[2 * at..][..2 * L], &bottom[2 * at..][..2 * L]);
-            let (y, places) = (&mut y[at..][..L], &mut places[at..][..L]);
-            for l in 0..L {
-                let (mut best, mut place) = (top[2 * l], taps[0]);
-                for (x, tap) in [(top[2 * l + 1], taps[1]), (bottom[2 * l], taps[2]), (bottom[2 * l + 1], taps[3])] {
-                    let beats = beats(x, best);
-                    best = if beats { x } else { best };
-                    place = if beats { tap } else { place };
+        let rows = y.chunks_exact_mut(p.output[1]).zip(places.chunks_exact_mut(p.output[1]));
+        for (row, (y, places)) in rows.enumerate() {
+            let (top, bottom) = p.halved_rows(first + row, x);
+            for at in blocks(y.len(), L) {
+                let (top, bottom) = (&top[2 * at..][..2 * L], &bottom[2 * at..][..2 * L]);
+                let (y, places) = (&mut y[at..][..L], &mut places[at..][..L]);
+                for l in 0..L {
+                    let (mut best, mut place) = (top[2 * l], taps[0]);
+                    for (x, tap) in [(top[2 * l + 1], taps[1]), (bottom[2 * l], taps[2]), (bottom[2 * l + 1], taps[3])] {
+                        let beats = beats(x, best);
+                        best = if beats { x } else { best };
+                        place = if beats { tap } else { place };
+                    }
+                    y[l] = best;
+                    places[l] = place;
                 }
-                y[l] = best;
-                places[l] = place;
             }
         }
     }
 
-    /// The gradient of a row of 2 x 2 windows in steps of 2: each element of both rows is written, 0 or the window's.
+    /// The gradient of an image of 2 x 2 windows in steps of 2: each element that a window covers is written, 0 or the
+    /// window's.
     fn unhalve[T: Float, I: Element, const L: usize](
         _lanes: [(); L],
+        p: &Pool2d,
         grad: &[T],
         places: &[I],
         taps: [I; 4],
-        top: &mut [T],
-        bottom: &mut [T],
+        dx: &mut [T],
     ) {
-        for at in blocks(grad.len(), L) {
-            let (grad, places) = (&grad[at..][..L], &places[at..][..L]);
-            let (top, bottom) = (&mut top[2 * at..][..2 * L], &mut bottom[2 * at..][..2 * L]);
-            for l in 0..L {
-                let to = |tap: I| if places[l] == tap { grad[l] } else { T::ZERO };
-                (top[2 * l], top[2 * l + 1]) = (to(taps[0]), to(taps[1]));
-                (bottom[2 * l], bottom[2 * l + 1]) = (to(taps[2]), to(taps[3]));
+        let columns = p.output[1];
+        let rows = grad.chunks_exact(columns).zip(places.chunks_exact(columns));
+        for ((grad, places), dx) in rows.zip(dx.chunks_exact_mut(2 * p.input[1])) {
+            let (top, bottom) = dx.split_at_mut(p.input[1]);
+            for at in blocks(columns, L) {
+                let (grad, places) = (&grad[at..][..L], &places[at..][..L]);
+                let (top, bottom) = (&mut top[2 * at..][..2 * L], &mut bottom[2 * at..][..2 * L]);
+                for l in 0..L {
+                    // Read once, for all taps: a value that is used once is read in a branch, and nothing is vectorised.
+                    let (grad, place) = (grad[l], places[l]);
+                    let parts = taps.map(|tap| if place == tap { grad } else { T::ZERO });
+                    (top[2 * l], top[2 * l + 1]) = (parts[0], parts[1]);
+                    (bottom[2 * l], bottom[2 * l + 1]) = (parts[2], parts[3]);
+                }
             }
         }
     }
@@ -155,15 +171,14 @@ pub fn forward<T: Float>(p: &Pool2d, x: &[T], y: &mut [T]) {
         return;
     }
     let (isa, [rows, columns], taps) = (isa(), p.output, Taps::new(p));
+    let halving = p.is_halving();
     chunks_mut(y, p.rows_per_task() * columns, |start, y| {
+        if halving {
+            return with_lanes!(columns, |lanes| halve_values(isa, lanes, p, start / columns, x, y));
+        }
         for (i, y) in y.chunks_mut(columns).enumerate() {
             let (plane, oy) = ((start / columns + i) / rows, (start / columns + i) % rows);
             let x = &x[plane * p.area()..][..p.area()];
-            if p.is_halving() {
-                let (top, bottom) = x[2 * oy * p.input[1]..].split_at(p.input[1]);
-                with_lanes!(columns, |lanes| halve_values(isa, lanes, top, bottom, y));
-                continue;
-            }
             y.fill(T::LOWEST);
             taps.for_each(oy, |_, reach, first| tap_values(isa, &x[first..], p.stride[1], &mut y[reach]));
         }
@@ -186,7 +201,12 @@ pub fn forward_places<T: Float, I: Element>(p: &Pool2d, x: &[T], y: &mut [T], pl
     }
     let (isa, columns, taps) = (isa(), p.output[1], Taps::new(p));
     let chunk = p.rows_per_task() * columns;
+    let halving = p.is_halving();
     let work = |i: usize, y: &mut [T], places: &mut [I]| {
+        if halving {
+            let first = i * chunk / columns;
+            return with_lanes!(columns, |lanes| halve_places(isa, lanes, p, first, x, y, places, four_taps()));
+        }
         let rows = y.chunks_mut(columns).zip(places.chunks_mut(columns));
         rows.enumerate().for_each(|(j, (y, places))| row_places(isa, &taps, x, i * chunk / columns + j, y, places));
     };
@@ -201,10 +221,6 @@ fn row_places<T: Float, I: Element>(isa: Isa, taps: &Taps, x: &[T], row: usize, 
     let p = taps.p;
     let (plane, oy) = (row / p.output[0], row % p.output[0]);
     let x = &x[plane * p.area()..][..p.area()];
-    if p.is_halving() {
-        let (top, bottom) = x[2 * oy * p.input[1]..].split_at(p.input[1]);
-        return with_lanes!(y.len(), |lanes| halve_places(isa, lanes, top, bottom, y, places, four_taps()));
-    }
     y.fill(T::LOWEST);
     taps.first(oy, places);
     taps.for_each(oy, |tap, reach, first| {
@@ -234,33 +250,20 @@ pub fn scatter<T: Float, I: Element>(p: &Pool2d, grad: &[T], places: &[I], dx: &
     if dx.is_empty() {
         return;
     }
-    let isa = isa();
+    let (isa, halving) = (isa(), p.is_halving() && !grad.is_empty());
     chunks_mut(dx, p.planes_per_task() * p.area(), |start, dx| {
         for (i, dx) in dx.chunks_mut(p.area()).enumerate() {
             let from = (start / p.area() + i) * p.windows();
             let (grad, places) = (&grad[from..][..p.windows()], &places[from..][..p.windows()]);
-            if p.is_halving() && !grad.is_empty() {
-                scatter_halving(isa, p, grad, places, dx);
+            if halving {
+                with_lanes!(p.output[1], |lanes| unhalve(isa, lanes, p, grad, places, four_taps(), dx));
+                p.zero_uncovered(dx);
             } else {
                 dx.fill(T::ZERO);
                 for_places(p, places, |window, element| dx[element] += grad[window]);
             }
         }
     });
-}
-
-/// One image of [`scatter`] for 2 x 2 windows in steps of 2, which share no element.
-fn scatter_halving<T: Float, I: Element>(isa: Isa, p: &Pool2d, grad: &[T], places: &[I], dx: &mut [T]) {
-    let (columns, width) = (p.output[1], p.input[1]);
-    let (covered, rest) = dx.split_at_mut(2 * p.output[0] * width);
-    rest.fill(T::ZERO);
-    let rows = grad.chunks(columns).zip(places.chunks(columns));
-    for (dx, (grad, places)) in covered.chunks_mut(2 * width).zip(rows) {
-        let (top, bottom) = dx.split_at_mut(width);
-        with_lanes!(columns, |lanes| unhalve(isa, lanes, grad, places, four_taps(), top, bottom));
-        top[2 * columns..].fill(T::ZERO);
-        bottom[2 * columns..].fill(T::ZERO);
-    }
 }
 
 /// `y[window] = x[the element that it remembers]`, 0 where there is none.
