@@ -7,24 +7,40 @@ use super::super::simd::{isa, simd};
 use super::{LANES, add_row, add_rows, total};
 use crate::element::Float;
 
+/// Elements of the rows that are worked on in turns: they stay in the first-level cache.
+const NEAR: usize = 1 << 10;
+/// Rows that are worked on in turns at most.
+const TURNS: usize = 32;
+
 simd! {
-    /// One row of the output; gives the row's statistics.
-    fn row[T: Float](x: &[T], weight: &[T], bias: &[T], eps: f64, y: &mut [T]) -> [T; 3] {
-        let mut lanes = [T::ZERO; LANES];
-        add_row(&mut lanes, x, |x| x);
-        let n = x.len() as f64;
-        let mean = T::of(total(&lanes).to_f64() / n);
-        let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-        add_rows(&mut first, &mut second, x, x, |x, _| (x - mean, (x - mean) * (x - mean)));
-        // What the rounding of the mean has left over.
-        let left = total(&first).to_f64() / n;
-        let variance = (total(&second).to_f64() / n - left * left).max(0.0);
-        let rstd = 1.0 / (variance + eps).sqrt();
-        let (scale, shift) = (T::of(rstd), T::of(-left * rstd));
-        for ((y, &x), (&weight, &bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
-            *y = ((x - mean) * scale + shift) * weight + bias;
+    /// Rows of the output, and their statistics. Rows take turns, so that none has to wait for its own divisions.
+    fn normalize[T: Float](x: &[T], size: usize, weight: &[T], bias: &[T], eps: f64, y: &mut [T], statistics: &mut [[T; 3]]) {
+        let (n, turns) = (size as f64, (NEAR / size).clamp(1, TURNS));
+        let pieces = x.chunks(turns * size).zip(y.chunks_mut(turns * size));
+        for ((x, y), statistics) in pieces.zip(statistics.chunks_mut(turns)) {
+            for (x, [mean, ..]) in x.chunks_exact(size).zip(&mut *statistics) {
+                let mut lanes = [T::ZERO; LANES];
+                add_row(&mut lanes, x, |x| x);
+                *mean = T::of(total(&lanes).to_f64() / n);
+            }
+            for (x, [mean, left, rstd]) in x.chunks_exact(size).zip(&mut *statistics) {
+                let (mean, mut first, mut second) = (*mean, [T::ZERO; LANES], [T::ZERO; LANES]);
+                add_rows(&mut first, &mut second, x, x, |x, _| (x - mean, (x - mean) * (x - mean)));
+                (*left, *rstd) = (total(&first), total(&second));
+            }
+            for [_, left, rstd] in &mut *statistics {
+                // What the rounding of the mean has left over, and the variance around the exact one.
+                let rest = left.to_f64() / n;
+                let variance = (rstd.to_f64() / n - rest * rest).max(0.0);
+                (*left, *rstd) = (T::of(rest), T::of(1.0 / (variance + eps).sqrt()));
+            }
+            for ((x, y), &[mean, left, rstd]) in x.chunks_exact(size).zip(y.chunks_exact_mut(size)).zip(&*statistics) {
+                let shift = T::ZERO - left * rstd;
+                for ((y, &x), (&weight, &bias)) in y.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+                    *y = ((x - mean) * rstd + shift) * weight + bias;
+                }
+            }
         }
-        [mean, T::of(left), scale]
     }
 
     /// The sums of `grad weight` and of `grad weight (x - mean)` over one row.
@@ -86,13 +102,15 @@ pub fn forward<T: Float>(
     let (isa, piece) = (isa(), (GRAIN / size).max(1));
     let (y, statistics) = (Shared::new(y), Shared::new(statistics));
     tasks(rows.div_ceil(piece), rows * size > GRAIN, |i| {
-        for at in i * piece..((i + 1) * piece).min(rows) {
-            // SAFETY: each row is in one piece.
-            let y = unsafe { std::slice::from_raw_parts_mut(y.at(at * size), size) };
-            let found = row(isa, &x[at * size..][..size], weight, bias, eps, y);
-            // SAFETY: as above.
-            unsafe { statistics.at(at).write(found) };
-        }
+        let (first, count) = (i * piece, piece.min(rows - i * piece));
+        // SAFETY: each row is in one piece.
+        let (y, statistics) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(y.at(first * size), count * size),
+                std::slice::from_raw_parts_mut(statistics.at(first), count),
+            )
+        };
+        normalize(isa, &x[first * size..][..count * size], size, weight, bias, eps, y, statistics);
     });
 }
 
