@@ -41,9 +41,7 @@ simd! {
             for l in 0..LANES {
                 let [block0, block1] = halves(block.wrapping_add(l as u64));
                 let drawn = philox(key, [block0, block1, stream0, stream1]);
-                for j in 0..4 {
-                    words[j][l] = drawn[j];
-                }
+                words.iter_mut().zip(drawn).for_each(|(words, word)| words[l] = word);
             }
             for ((y, &x), &word) in y.iter_mut().zip(x).zip(words.as_flattened()) {
                 *y = if word >= mask.threshold { x * scale } else { T::ZERO };

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 /// Whether `x` takes the place of the largest element so far.
 #[inline(always)]
 fn beats<T: Float>(x: T, best: T) -> bool {
-    // A value that does not equal itself is NaN. Bit operations, not branches: the loops are vectorised.
-    (x > best) | (x != x)
+    // Bit operations, not branches: the loops are vectorised.
+    (x > best) | x.is_nan()
 }
 
 simd! {
