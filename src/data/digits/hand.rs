@@ -5,9 +5,9 @@ use super::render::Dot;
 use super::strokes::{DIGITS, Mark, Style};
 use crate::rng::Rng;
 
-// How much hands differ. Lengths are in heights of the digit unless they are in pixels; "spread" is a standard deviation.
-// The values make the mean and the spread of slant, aspect, stroke width and ink those of MNIST as a whole; bend and error
-// are as large as a digit bears and stays readable.
+// How much hands differ. Lengths are in heights of the digit unless they are in pixels; a spread is a standard deviation.
+// Slant, aspect and stroke width have about the mean of MNIST as a whole, and a spread somewhat larger than there, as have
+// bend and error: a network that learned from the wider range reads the narrower one.
 
 /// The slant of a hand, as x per y: mean and spread. People lean to the right.
 const SLANT: [f32; 2] = [0.15, 0.25];
@@ -16,10 +16,10 @@ const TURN: f32 = 0.1;
 /// Width against height: mean and spread of its logarithm.
 const ASPECT: [f32; 2] = [0.05, 0.2];
 /// The largest displacement of a node of the field that bends the digit, for the most unsteady hand.
-const BEND: f32 = 0.45;
+const BEND: f32 = 0.6;
 /// Spread of the place of each mark, for the most careless hand.
-const ERROR: f32 = 0.09;
-/// Spread of the reach beyond a stroke's end (or short of it), in lengths from its last mark but one to the last.
+const ERROR: f32 = 0.12;
+/// Spread of how far a stroke goes beyond its first and its last mark (or stops short), in distances to the next mark.
 const REACH: f32 = 0.15;
 /// Half the width of a stroke in pixels: its median, the spread of its logarithm, the least and the most.
 const RADIUS: [f32; 4] = [1.2, 0.35, 0.6, 2.5];
@@ -58,8 +58,9 @@ struct Hand {
 
 impl Hand {
     fn new(rng: &mut Rng) -> Self {
-        let error = ERROR * rng.uniform_f32();
-        let bend = Bend::new(BEND * rng.uniform_f32(), rng);
+        // Squared, so that most hands are neat.
+        let error = ERROR * rng.uniform_f32().powi(2);
+        let bend = Bend::new(BEND * rng.uniform_f32().powi(2), rng);
         let aspect = (ASPECT[0] + ASPECT[1] * normal(rng)).exp();
         let slant = SLANT[0] + SLANT[1] * normal(rng);
         let (sin, cos) = (TURN * normal(rng)).sin_cos();

@@ -103,7 +103,7 @@ impl Ink {
         let mass: usize = inked().map(|(_, grey)| usize::from(grey)).sum();
         let shift = [0, 1].map(|axis| {
             let moment: usize = inked().map(|(place, grey)| usize::from(grey) * place[axis]).sum();
-            (SIDE as f32 / 2.0 - moment as f32 / mass as f32).round() as isize
+            (SIDE as f64 / 2.0 - moment as f64 / mass as f64).round() as isize
         });
         image.fill(0);
         inked().all(|(place, grey)| {

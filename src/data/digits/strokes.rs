@@ -148,8 +148,6 @@ digit! { FIVE
     1.5: 12 10, 10 48, 10 48, 38 42, 58 66, 42 95, 15 100, 0 88 / 10 8, 35 6, 62 2;
     // The stem short, the bow drawn far down.
     1.0: 60 0, 10 6, 10 6, 8 32, 8 32, 40 32, 55 55, 42 85, 15 100;
-    // Without its top.
-    0.3: 10 40, 20 70, 25 98, 25 98, 45 40, 95 0;
     // The bow nearly closed.
     1.0: 62 3, 20 4, 20 4, 14 42, 14 42, 42 44, 52 68, 36 94, 14 94, 8 74;
     // A short top, the bow large and run out to the left.
