@@ -5,9 +5,9 @@ use super::render::Dot;
 use super::strokes::{DIGITS, Mark, Style};
 use crate::rng::Rng;
 
-// How much hands differ. Lengths are in heights of the digit unless they are in pixels; a spread is a standard deviation.
-// Slant, aspect and stroke width have about the mean of MNIST as a whole, and a spread somewhat larger than there, as have
-// bend and error: a network that learned from the wider range reads the narrower one.
+// How much hands differ. Lengths are in heights of the digit unless they are in pixels; a spread is a standard
+// deviation. Slant, aspect and stroke width have about the mean of MNIST as a whole and a somewhat larger spread; bend
+// and error were raised for as long as that helped a network that learned from these digits alone to read MNIST.
 
 /// The slant of a hand, as x per y: mean and spread. People lean to the right.
 const SLANT: [f32; 2] = [0.15, 0.25];
@@ -111,8 +111,8 @@ impl Hand {
 ///
 /// Simard, Steinkraus, Platt, "Best practices for convolutional neural networks applied to visual document analysis",
 /// 2003, blur a displacement per pixel, uniform in `[-1, 1]`, by a Gaussian of 4 pixels. Here, random displacements of
-/// the nodes of a grid are interpolated by a cubic B-spline; that is such a blur (its variance is a third of the squared
-/// spacing: 0.2 heights, 4 pixels of 20) and has a value at any point without an image of the field.
+/// the nodes of a grid are interpolated by a cubic B-spline; that is such a blur (its variance is a third of the
+/// squared spacing: 0.2 heights, 4 pixels of 20) and has a value at any point without an image of the field.
 struct Bend {
     nodes: [[Point; Bend::NODES]; Bend::NODES],
 }

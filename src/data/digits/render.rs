@@ -23,12 +23,13 @@ pub struct Dot {
 
 /// Draws the strokes into `image`, which is `[SIDE, SIDE]`.
 ///
-/// As in MNIST (LeCun et al., 1998, section III-A) the digit is scaled to fit a box of 20 x 20 pixels, its aspect kept, and
-/// moved so that its centre of mass comes to the middle of the image, as near as whole pixels allow. The middle is pixel
-/// `[14, 14]`, as MNIST has it.
+/// As in MNIST (LeCun et al., 1998, section III-A) the digit is scaled to fit a box of 20 x 20 pixels, its aspect kept,
+/// and moved so that its centre of mass comes to the middle of the image, as near as whole pixels allow. The middle is
+/// pixel `[14, 14]`, as MNIST has it.
 pub fn draw(strokes: &[Vec<Dot>], rng: &mut Rng, image: &mut [u8]) {
     let grain = Grain::new(rng);
-    // The box is smaller for the one digit in 2,000 with its mass so far to one end that the other would leave the image.
+    // The box is smaller for the one digit in 2,000 with its mass so far to one end that the other would leave the
+    // image.
     let drawn = (1..=BOX).rev().any(|size| write(&fit(strokes, size), &grain).paste(image));
     debug_assert!(drawn, "a digit in a box of 13 pixels fits the image wherever its mass lies");
 }
