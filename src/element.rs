@@ -272,7 +272,7 @@ macro_rules! float {
             }
             #[inline(always)]
             fn is_nan(self) -> bool {
-                self != self
+                $t::is_nan(self)
             }
             #[inline(always)]
             fn abs(self) -> Self {

@@ -328,7 +328,8 @@ fn a_header_of_nothing_but_tensors_takes_memory_in_proportion() {
 fn a_file_for_another_model_is_an_error_that_names_what_does_not_fit() {
     let dir = dir("other");
     let path = dir.join("other");
-    let check = |change: &dyn Fn(&mut Vec<(String, io::AnyTensor)>), expected: &str| {
+    type Tensors = Vec<(String, io::AnyTensor)>;
+    let check = |change: &dyn Fn(&mut Tensors), expected: &str| {
         let mut tensors = io::state(&net());
         change(&mut tensors);
         io::save_tensors(&path, &tensors, &BTreeMap::new()).unwrap();

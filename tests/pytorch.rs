@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use wengert::io::{self, TensorFile};
 use wengert::loss::{self, BinaryCrossEntropyOptions, CrossEntropyOptions, Reduction};
 use wengert::nn::{
-    BatchNorm2d, Conv2d, Conv2dOptions, Embedding, Layer, LayerNorm, Linear, MaxPool2d, Module, Slot, Tanh,
+    BatchNorm2d, Conv2d, Conv2dOptions, Embedding, EmbeddingOptions, Layer, LayerNorm, Linear, LinearOptions,
+    MaxPool2d, Module, Slot, Tanh,
 };
 use wengert::ops::{self, AvgPool2dOptions, Conv2dOptions as Options, MaxPool2dOptions};
 use wengert::optim::{Adam, AdamOptions, AdamW, Optimizer, Sgd, SgdOptions};
@@ -127,7 +128,8 @@ impl Fixture {
 #[test]
 fn every_fixture_agrees() {
     let mut all = Fixture::load();
-    let element_wise: [(&str, fn(&Tensor) -> Tensor); 25] = [
+    type ElementWise = (&'static str, fn(&Tensor) -> Tensor);
+    let element_wise: [ElementWise; 25] = [
         ("exp", |x| x.exp()),
         ("expm1", |x| x.expm1()),
         ("square", |x| x.square()),
@@ -234,7 +236,7 @@ fn every_fixture_agrees() {
     });
 
     all.layer("linear", Linear::new(4, 3), true);
-    all.layer("linear_no_bias", Linear::no_bias(4, 3), true);
+    all.layer("linear_no_bias", Linear::with(4, 3, LinearOptions { bias: false }), true);
     let options = Conv2dOptions { stride: [2, 2], padding: [1, 1], ..Default::default() };
     all.layer("conv_layer", Conv2d::with(3, 4, 3, options), true);
     all.layer("batch_norm", BatchNorm2d::new(3), true);
@@ -260,7 +262,7 @@ fn every_fixture_agrees() {
 /// An embedding takes whole numbers, so it is no [`Layer`].
 fn embedding(all: &mut Fixture) {
     assert!(all.cases.remove("embedding"));
-    let mut layer = Embedding::with_padding(7, 3, 2);
+    let mut layer = Embedding::with(7, 3, EmbeddingOptions { padding_idx: Some(2) });
     all.set("embedding/state", &mut layer);
     let y = record(|| layer.forward(&all.ints("embedding/x0")));
     close("embedding: output", &y, &all.get("embedding/y"));

@@ -57,8 +57,7 @@ pub fn gradcheck(f: impl Fn(&[Tensor<f64>]) -> Tensor<f64>, inputs: &[Tensor<f64
         let analytic: f64 = products().sum();
         let size = 1e-2 + terms().map(f64::abs).sum::<f64>() / (2.0 * STEP) + products().map(f64::abs).sum::<f64>();
         let difference = (numeric - analytic).abs();
-        // Written so that NaN fails.
-        if !(difference <= 1e-6 * size) {
+        if difference.is_nan() || difference > 1e-6 * size {
             let place = only.map_or("all inputs".to_string(), |i| format!("input {i}"));
             return Err(format!("along {place}: finite differences give {numeric:.9e}, the tape {analytic:.9e}"));
         }

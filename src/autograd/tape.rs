@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// A handle on one entry of the tape: on a leaf, or on the operation that made a tensor.
-pub(crate) struct Entry(ManuallyDrop<Arc<Node<dyn Rule>>>);
+pub(crate) struct Entry(ManuallyDrop<AnyNode>);
+
+type AnyNode = Arc<Node<dyn Rule>>;
 
 struct Node<R: ?Sized> {
     id: u64,
@@ -112,7 +114,7 @@ impl Clone for Entry {
 
 thread_local! {
     /// Entries that lost their last handle while another one is being freed.
-    static FREEING: RefCell<Option<Vec<Arc<Node<dyn Rule>>>>> = const { RefCell::new(None) };
+    static FREEING: RefCell<Option<Vec<AnyNode>>> = const { RefCell::new(None) };
 }
 
 impl Drop for Entry {
@@ -185,17 +187,6 @@ impl<T: Float> Pull<'_, T> {
     /// A saved output with its entry put back. (Kept with it, output and entry would hold each other for ever.)
     pub fn attach(&self, output: &Tensor<T>) -> Tensor<T> {
         Tensor { entry: Some(self.this.clone()), ..output.detached() }
-    }
-
-    /// Refuses, by name, to differentiate this gradient again.
-    #[track_caller]
-    pub fn first_order_only(&self) {
-        if is_recording() {
-            panic!(
-                "backward_graph: {} has no second-order rule; compute it from operations that have one",
-                self.this.describe()
-            );
-        }
     }
 }
 

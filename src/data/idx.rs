@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn corrupt_gzip_is_an_error() {
-        let mut bytes: Vec<u8> = (0..4000u32).map(|i| (i * i >> 3) as u8).collect();
+        let mut bytes: Vec<u8> = (0..4000u32).map(|i| ((i * i) >> 3) as u8).collect();
         bytes.splice(..0, header(8, &[4000]));
         let intact = gzip(&bytes);
         let checksum = intact.len() - 8;

@@ -76,11 +76,11 @@ pub struct Loaded {
 /// [`load`], with a choice of what to do about names that do not match, and of a part of the file.
 ///
 /// ```
-/// use wengert::{io, nn::Linear};
+/// use wengert::{io, nn::{Linear, LinearOptions}};
 /// # let path = std::env::temp_dir().join(format!("wengert-doc-load-{}.safetensors", std::process::id()));
-/// let without_bias: Linear = Linear::no_bias(4, 2);
+/// let without_bias: Linear = Linear::with(4, 2, LinearOptions { bias: false });
 /// io::save(&path, &without_bias)?;
-/// let mut net: Linear = Linear::new(4, 2);
+/// let mut net = Linear::new(4, 2);
 /// let loaded = io::load_with(&path, &mut net, io::LoadOptions { strict: false, ..Default::default() })?;
 /// assert_eq!(loaded.missing, ["bias"]);
 /// # std::fs::remove_file(path).unwrap();
@@ -191,7 +191,7 @@ fn set<T: Float>(
 mod tests {
     use super::*;
     use crate::io::test_dir;
-    use crate::nn::{Buffer, Counter, Linear, Param, Walk, WalkMut};
+    use crate::nn::{Buffer, Counter, Linear, LinearOptions, Param, Walk, WalkMut};
 
     /// A model with a slot of every kind.
     struct Net<T: Float> {
@@ -213,7 +213,7 @@ mod tests {
 
     fn net<T: Float>(seen: i64) -> Net<T> {
         let net = Net {
-            fc: vec![Linear::new(3, 2), Linear::no_bias(2, 1)],
+            fc: vec![Linear::with(3, 2, LinearOptions::default()), Linear::with(2, 1, LinearOptions { bias: false })],
             mean: Buffer::new(Tensor::full([2], T::of(seen as f64 / 3.0))),
             seen: Counter::default(),
         };

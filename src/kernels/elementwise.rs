@@ -379,10 +379,11 @@ mod tests {
                     |y| y.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>(),
                 );
                 for y in results {
+                    let [copied, mapped, zipped, zipped3] = &y;
                     for i in 0..n {
                         let (a, b, c) = (a.at(&dims, i), b.at(&dims, i), c.at(&dims, i));
                         assert_eq!(
-                            [y[0][i], y[1][i], y[2][i], y[3][i]],
+                            [copied[i], mapped[i], zipped[i], zipped3[i]],
                             [a, a * 2.0 + 1.0, a - b * b, a * b - c],
                             "{dims:?} {one:?} at {i}"
                         );

@@ -79,6 +79,20 @@ pub struct LogSoftmax {
     pub dim: isize,
 }
 
+impl Softmax {
+    /// Along a dimension; -1 is the last.
+    pub fn new(dim: isize) -> Softmax {
+        Softmax { dim }
+    }
+}
+
+impl LogSoftmax {
+    /// Along a dimension; -1 is the last.
+    pub fn new(dim: isize) -> LogSoftmax {
+        LogSoftmax { dim }
+    }
+}
+
 stateless! {
     ReLU, "ReLU", |_layer, x| x.relu();
     LeakyReLU, "LeakyReLU", |layer, x| x.leaky_relu(layer.slope);

@@ -37,14 +37,16 @@ pub struct Conv2d<T: Float = f32> {
     name: Name,
 }
 
-impl<T: Float> Conv2d<T> {
+impl Conv2d {
     /// A layer from `inputs` to `outputs` channels with stride 1, without padding, with a bias.
     #[track_caller]
-    pub fn new(inputs: usize, outputs: usize, kernel: impl Into<Pair>) -> Conv2d<T> {
+    pub fn new(inputs: usize, outputs: usize, kernel: impl Into<Pair>) -> Conv2d {
         Conv2d::with(inputs, outputs, kernel, Conv2dOptions::default())
     }
+}
 
-    /// A layer from `inputs` to `outputs` channels.
+impl<T: Float> Conv2d<T> {
+    /// A layer from `inputs` to `outputs` channels, of either float type.
     ///
     /// # Panics
     /// When the groups do not divide the channels.

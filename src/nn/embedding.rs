@@ -26,24 +26,36 @@ pub struct Embedding<T: Float = f32> {
     name: Name,
 }
 
-impl<T: Float> Embedding<T> {
-    /// A table of `num` vectors of `dim` numbers.
-    pub fn new(num: usize, dim: usize) -> Embedding<T> {
-        Embedding { weight: Param::normal(&[num, dim]), padding_idx: None, name: Name::default() }
-    }
+/// What can be set of [`Embedding`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmbeddingOptions {
+    /// A row that stands for nothing: it is zero at first and is not trained.
+    pub padding_idx: Option<usize>,
+}
 
-    /// A table in which row `padding_idx` stands for nothing: it is zero and is not trained.
+impl Embedding {
+    /// A table of `num` vectors of `dim` numbers.
+    pub fn new(num: usize, dim: usize) -> Embedding {
+        Embedding::with(num, dim, EmbeddingOptions::default())
+    }
+}
+
+impl<T: Float> Embedding<T> {
+    /// A table of `num` vectors of `dim` numbers, of either float type.
     ///
     /// # Panics
-    /// When there is no such row.
+    /// When there is no row `padding_idx`.
     #[track_caller]
-    pub fn with_padding(num: usize, dim: usize, padding_idx: usize) -> Embedding<T> {
-        ensure(padding_idx < num, || {
-            format!("Embedding: [{num}, {dim}]: padding_idx {padding_idx} is out of range for {num} rows")
-        });
-        let mut table = Embedding { padding_idx: Some(padding_idx), ..Embedding::new(num, dim) };
-        table.weight.as_mut_slice()[padding_idx * dim..][..dim].fill(T::ZERO);
-        table
+    pub fn with(num: usize, dim: usize, options: EmbeddingOptions) -> Embedding<T> {
+        let EmbeddingOptions { padding_idx } = options;
+        let mut weight = Param::normal(&[num, dim]);
+        if let Some(row) = padding_idx {
+            ensure(row < num, || {
+                format!("Embedding: [{num}, {dim}]: padding_idx {row} is out of range for {num} rows")
+            });
+            weight.as_mut_slice()[row * dim..][..dim].fill(T::ZERO);
+        }
+        Embedding { weight, padding_idx, name: Name::default() }
     }
 
     /// The row that stands for nothing, where there is one.
@@ -81,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_padding_is_zero_and_stays_untrained() {
-        let table: Embedding<f64> = Embedding::with_padding(4, 3, 1);
+        let table: Embedding<f64> = Embedding::with(4, 3, EmbeddingOptions { padding_idx: Some(1) });
         assert_eq!(table.weight.to_vec()[3..6], [0.0; 3]);
         assert!(table.weight.to_vec()[..3].iter().all(|&x| x != 0.0));
         let grads = record(|| table.forward(&Tensor::from([1, 2, 1])).sum()).backward();

@@ -29,20 +29,35 @@ pub struct Linear<T: Float = f32> {
     name: Name,
 }
 
-impl<T: Float> Linear<T> {
+/// What can be set of [`Linear`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearOptions {
+    /// Whether there is a bias; by default there is.
+    pub bias: bool,
+}
+
+impl Default for LinearOptions {
+    fn default() -> LinearOptions {
+        LinearOptions { bias: true }
+    }
+}
+
+impl Linear {
     /// A layer from `inputs` to `outputs` features, with a bias.
-    pub fn new(inputs: usize, outputs: usize) -> Linear<T> {
+    pub fn new(inputs: usize, outputs: usize) -> Linear {
+        Linear::with(inputs, outputs, LinearOptions::default())
+    }
+}
+
+impl<T: Float> Linear<T> {
+    /// A layer from `inputs` to `outputs` features, of either float type.
+    pub fn with(inputs: usize, outputs: usize, options: LinearOptions) -> Linear<T> {
         let bound = 1.0 / (inputs.max(1) as f64).sqrt();
         Linear {
             weight: Param::uniform(&[outputs, inputs], bound),
-            bias: Some(Param::uniform(&[outputs], bound)),
+            bias: options.bias.then(|| Param::uniform(&[outputs], bound)),
             name: Name::default(),
         }
-    }
-
-    /// A layer without a bias: `y = x W^T`.
-    pub fn no_bias(inputs: usize, outputs: usize) -> Linear<T> {
-        Linear { bias: None, ..Linear::new(inputs, outputs) }
     }
 }
 

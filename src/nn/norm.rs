@@ -77,13 +77,15 @@ macro_rules! batch_norm {
             name: Name,
         }
 
-        impl<T: Float> $name<T> {
+        impl $name {
             /// A layer for inputs of `features` channels, with PyTorch's defaults.
-            pub fn new(features: usize) -> $name<T> {
+            pub fn new(features: usize) -> $name {
                 $name::with(features, BatchNormOptions::default())
             }
+        }
 
-            /// A layer for inputs of `features` channels.
+        impl<T: Float> $name<T> {
+            /// A layer for inputs of `features` channels, of either float type.
             pub fn with(features: usize, options: BatchNormOptions) -> $name<T> {
                 $name {
                     weight: options.affine.then(|| Param::full(&[features], 1.0)),
@@ -220,13 +222,15 @@ pub struct LayerNorm<T: Float = f32> {
     name: Name,
 }
 
-impl<T: Float> LayerNorm<T> {
+impl LayerNorm {
     /// A layer over last dimensions of the given shape, with PyTorch's defaults.
-    pub fn new(normalized_shape: impl Into<Shape>) -> LayerNorm<T> {
+    pub fn new(normalized_shape: impl Into<Shape>) -> LayerNorm {
         LayerNorm::with(normalized_shape, LayerNormOptions::default())
     }
+}
 
-    /// A layer over last dimensions of the given shape.
+impl<T: Float> LayerNorm<T> {
+    /// A layer over last dimensions of the given shape, of either float type.
     pub fn with(normalized_shape: impl Into<Shape>, options: LayerNormOptions) -> LayerNorm<T> {
         let shape = normalized_shape.into();
         LayerNorm {
@@ -341,7 +345,8 @@ mod tests {
 
     #[test]
     fn vectors_and_sequences_are_normalized_like_images() {
-        let (images, vectors) = (BatchNorm2d::<f64>::new(2), BatchNorm1d::<f64>::new(2));
+        let options = BatchNormOptions::default();
+        let (images, vectors) = (BatchNorm2d::with(2, options), BatchNorm1d::with(2, options));
         let x = batch();
         // [batch, features, height, 1] -> [batch, features, length], and [batch * length, features].
         let (sequence, rows) = (x.squeeze(-1), x.squeeze(-1).transpose(1, 2).reshape([4, 2]));
@@ -358,13 +363,13 @@ mod tests {
         expected = "batch_norm: [2, 2, 2, 1]: expected [batch, features, height, width] of 3 channels (in BatchNorm2d)"
     )]
     fn another_number_of_channels_is_refused() {
-        BatchNorm2d::new(3).forward(&batch());
+        BatchNorm2d::with(3, BatchNormOptions::default()).forward(&batch());
     }
 
     #[test]
     #[should_panic(expected = "expected more than one value per channel in training, found 1")]
     fn one_value_per_channel_is_refused_in_training() {
-        let norm = BatchNorm1d::new(2);
+        let norm = BatchNorm1d::with(2, BatchNormOptions::default());
         norm.forward(&batch().narrow(3, 0, 1).flatten(1).narrow(0, 0, 1).narrow(1, 0, 2));
         record(|| norm.forward(&Tensor::<f64>::full([1, 2], 1.0)));
     }

@@ -242,7 +242,7 @@ macro_rules! scalar_left {
         scalar_left!(@ $t Add add, |c, x| x + c);
         scalar_left!(@ $t Sub sub, |c, x| -x + c);
         scalar_left!(@ $t Mul mul, |c, x| x * c);
-        scalar_left!(@ $t Div div, |c, x| x.reciprocal() * c);
+        scalar_left!(@ $t Div div, |c, x| Tensor::mul_scalar(&x.reciprocal(), c));
     )+};
     (@ $t:ident $Trait:ident $method:ident, |$c:ident, $x:ident| $value:expr) => {
         impl $Trait<&Tensor<$t>> for $t {

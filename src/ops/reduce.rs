@@ -58,6 +58,11 @@ impl<T: Number> Tensor<T> {
     }
 }
 
+/// Of an integer always false.
+fn is_nan<T: Number>(x: T) -> bool {
+    x.partial_cmp(&x).is_none()
+}
+
 struct SumBack {
     shape: Shape,
     kept: Shape,
@@ -121,8 +126,7 @@ impl<T: Number> Tensor<T> {
     /// When there is no such dimension, or its size is 0 while there is something to find.
     #[track_caller]
     pub fn argmax(&self, dim: isize, keepdim: bool) -> Tensor<i64> {
-        // A value that does not equal itself is NaN.
-        self.arg("argmax", dim, keepdim, |a, b| a > b || (a != a && b == b))
+        self.arg("argmax", dim, keepdim, |a, b| a > b || (is_nan(a) && !is_nan(b)))
     }
 
     /// The index of the smallest element along a dimension, the first of equal ones; NaN counts as the smallest.
@@ -131,7 +135,7 @@ impl<T: Number> Tensor<T> {
     /// As [`Tensor::argmax`].
     #[track_caller]
     pub fn argmin(&self, dim: isize, keepdim: bool) -> Tensor<i64> {
-        self.arg("argmin", dim, keepdim, |a, b| a < b || (a != a && b == b))
+        self.arg("argmin", dim, keepdim, |a, b| a < b || (is_nan(a) && !is_nan(b)))
     }
 
     #[track_caller]

@@ -17,25 +17,9 @@ pub struct Row {
     pub cases: Vec<Vec<Vec<usize>>>,
     /// The values lie between these.
     pub range: (f64, f64),
-    /// Whether the gradient itself can be differentiated.
-    pub second_order: bool,
     /// Whether the function has no derivative where elements are equal, as those of a broadcast input are.
     pub kinks_at_ties: bool,
 }
-
-/// How an input lies in memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Lay {
-    Contiguous,
-    /// The dimensions stand in reverse order.
-    Transposed,
-    /// Every second element of a larger tensor, from an offset.
-    Sliced,
-    /// The first dimension that can be, is one element repeated.
-    Broadcast,
-}
-
-pub const LAYS: [Lay; 4] = [Lay::Contiguous, Lay::Transposed, Lay::Sliced, Lay::Broadcast];
 
 /// `n` values in a range, none close to a whole number or a half, where functions have kinks.
 pub fn values(n: usize, (low, high): (f64, f64), rng: &mut Rng) -> Vec<f64> {
@@ -74,24 +58,4 @@ pub fn view(values: &[f64], shape: &[usize], order: &[usize], step: usize, offse
     let mut back = vec![0; order.len()];
     order.iter().enumerate().for_each(|(to, &from)| back[from] = to as isize);
     x.permute(&back)
-}
-
-/// An input of a row.
-pub fn input(shape: &[usize], range: (f64, f64), lay: Lay, rng: &mut Rng) -> Tensor<f64> {
-    let numel: usize = shape.iter().product();
-    let straight: Vec<usize> = (0..shape.len()).collect();
-    let reversed: Vec<usize> = straight.iter().rev().copied().collect();
-    match lay {
-        Lay::Contiguous => Tensor::from_vec(values(numel, range, rng), shape),
-        Lay::Transposed => view(&values(numel, range, rng), shape, &reversed, 1, 0),
-        Lay::Sliced => view(&values(numel, range, rng), shape, &straight, 2, 1),
-        Lay::Broadcast => {
-            let mut small = shape.to_vec();
-            if let Some(size) = small.iter_mut().find(|size| **size > 1) {
-                *size = 1;
-            }
-            let count = small.iter().product();
-            Tensor::from_vec(values(count, range, rng), &small).expand(shape)
-        }
-    }
 }
