@@ -1,8 +1,8 @@
 //! A convolutional network reads handwritten digits.
 //!
-//! `cargo run --release --example mnist_cnn` trains it on digits drawn by code, offline: expect a test accuracy above 99 %
-//! on such digits after a minute. `-- --data DIR` takes the four IDX files of MNIST in DIR instead, gzipped or plain: expect
-//! 99.0 % after 5 epochs. `-- --help` lists the options.
+//! `cargo run --release --example mnist_cnn` trains it on digits drawn by code, offline: expect about 99 % on such digits, in
+//! steadier hands than those it learned from, after a minute. `-- --data DIR` takes the four IDX files of MNIST in DIR
+//! instead, gzipped or plain: expect 99.0 % after 5 epochs. `-- --help` lists the options.
 //!
 //! LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
 

@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 ///     "train-labels-idx1-ubyte.gz: at byte 4: expected 60000 labels (as many as images), found 10000"
 /// );
 /// ```
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system could not open, read or write a file.
@@ -179,6 +178,13 @@ impl Display for Error {
                 write!(f, "{}: at {key}: expected elements of type {expected}, found {found}", path.display())
             }
         }
+    }
+}
+
+/// The same text, so that a `main` that returns the error prints what a person can read.
+impl Debug for Error {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        Display::fmt(self, f)
     }
 }
 

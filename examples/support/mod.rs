@@ -49,7 +49,11 @@ impl Options {
                 .value_parser(value_parser!(u64))
                 .default_value("0")
                 .help("Seed of everything random"),
-            Arg::new("threads").long("threads").value_parser(at_least_one()).help("Threads [default: all cores]"),
+            Arg::new("threads")
+                .long("threads")
+                .value_name("N")
+                .value_parser(at_least_one())
+                .help("Threads [default: all cores]"),
             file("save", "FILE", "Save the network after each epoch, as safetensors"),
             file("load", "FILE", "Start from a saved network"),
             file("plot", "DIR", "Write the loss curve and misread digits as PNG"),

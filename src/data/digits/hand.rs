@@ -26,10 +26,11 @@ const RADIUS: [f32; 4] = [1.2, 0.35, 0.6, 2.5];
 /// Spread of the change of a stroke's width over one height, relative to the width.
 const PRESSURE: f32 = 0.3;
 
-/// The pen's path for `digit`, as a hand drawn from `rng` writes it: a polyline for each stroke.
-pub fn write(digit: u8, rng: &mut Rng) -> Vec<Vec<Dot>> {
+/// The pen's path for `digit`, as a hand drawn from `rng` writes it: a polyline for each stroke. `unsteadiness` scales how
+/// much hands bend a digit and err, 1 for the hands to learn from.
+pub fn write(digit: u8, unsteadiness: f32, rng: &mut Rng) -> Vec<Vec<Dot>> {
     let style = choose(DIGITS[usize::from(digit)], rng);
-    let hand = Hand::new(rng);
+    let hand = Hand::new(unsteadiness, rng);
     style.strokes.iter().map(|stroke| hand.stroke(stroke, rng)).collect()
 }
 
@@ -57,10 +58,10 @@ struct Hand {
 }
 
 impl Hand {
-    fn new(rng: &mut Rng) -> Self {
+    fn new(unsteadiness: f32, rng: &mut Rng) -> Self {
         // Squared, so that most hands are neat.
-        let error = ERROR * rng.uniform_f32().powi(2);
-        let bend = Bend::new(BEND * rng.uniform_f32().powi(2), rng);
+        let error = unsteadiness * ERROR * rng.uniform_f32().powi(2);
+        let bend = Bend::new(unsteadiness * BEND * rng.uniform_f32().powi(2), rng);
         let aspect = (ASPECT[0] + ASPECT[1] * normal(rng)).exp();
         let slant = SLANT[0] + SLANT[1] * normal(rng);
         let (sin, cos) = (TURN * normal(rng)).sin_cos();
