@@ -1,6 +1,6 @@
 //! Run-time choice of the instruction set.
 //!
-//! A Cargo user builds for the baseline processor, so every hot loop is compiled several times by [`simd!`] and the
+//! A Cargo user builds for the baseline processor, so every hot loop is compiled several times by the macro `simd!` and the
 //! best version that the machine has is taken at run time. `WENGERT_ISA=portable|avx2|avx512` forces one; tests use
 //! [`with_isa`].
 
