@@ -5,9 +5,9 @@ use super::{Layer, Module, Walk, WalkMut};
 use crate::element::Float;
 use crate::tensor::Tensor;
 
-/// Layers without parameters: `Name { fields }, "kind", |self, x| output;`.
+/// Layers without parameters: `Name, "kind", |self, x| output;`, behind the name its [`Role`](super::Role) where it has one.
 macro_rules! stateless {
-    ($($(#[$meta:meta])* $name:ident, $kind:literal, |$this:ident, $x:ident| $forward:expr;)+) => {$(
+    ($($name:ident $(($role:ident))?, $kind:literal, |$this:ident, $x:ident| $forward:expr;)+) => {$(
         impl<T: Float> Module<T> for $name {
             fn visit(&self, _walk: &mut Walk<T>) {}
             fn visit_mut(&mut self, _walk: &mut WalkMut<T>) {}
@@ -21,6 +21,11 @@ macro_rules! stateless {
                 let y = $forward;
                 call.leave(y, |_| (0, 0))
             }
+            $(
+                fn role(&self) -> $crate::nn::Role {
+                    $crate::nn::Role::$role
+                }
+            )?
         }
     )+};
 }
@@ -94,7 +99,7 @@ impl LogSoftmax {
 }
 
 stateless! {
-    ReLU, "ReLU", |_layer, x| x.relu();
+    ReLU(Relu), "ReLU", |_layer, x| x.relu();
     LeakyReLU, "LeakyReLU", |layer, x| x.leaky_relu(layer.slope);
     GELU, "GELU", |layer, x| if layer.approximate { x.gelu_tanh() } else { x.gelu() };
     Sigmoid, "Sigmoid", |_layer, x| x.sigmoid();

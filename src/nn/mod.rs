@@ -22,6 +22,8 @@ pub use dropout::Dropout;
 pub use embedding::{Embedding, EmbeddingOptions};
 pub use flatten::Flatten;
 pub use linear::{Linear, LinearOptions};
+#[doc(hidden)]
+pub use module::Role;
 pub use module::{Layer, Module, Slot, Walk, WalkMut};
 pub use norm::{BatchNorm1d, BatchNorm2d, BatchNormOptions, LayerNorm, LayerNormOptions, RunningStats};
 pub use param::{Buffer, Counter, Name, Param};

@@ -151,10 +151,27 @@ pub trait Module<T: Float = f32>: Send + Sync {
     }
 }
 
+/// What a layer is to [`Sequential`](super::Sequential), which may exchange neighbours where that changes no bit.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing that is exchanged.
+    Other,
+    /// `max(x, 0)`.
+    Relu,
+    /// A maximum over windows.
+    MaxPool,
+}
+
 /// A module that maps one tensor to one tensor. Layers with other signatures are [`Module`]s with their own `forward`.
 pub trait Layer<T: Float = f32>: Module<T> {
     /// The output for an input.
     fn forward(&self, x: &Tensor<T>) -> Tensor<T>;
+
+    #[doc(hidden)]
+    fn role(&self) -> Role {
+        Role::Other
+    }
 
     /// [`Layer::forward`] for input from outside: a shape mistake is an error, not a panic.
     ///
@@ -232,8 +249,12 @@ impl<T: Float, M: Module<T> + ?Sized> Module<T> for Box<M> {
 }
 
 impl<T: Float, L: Layer<T> + ?Sized> Layer<T> for Box<L> {
+    #[track_caller]
     fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
         (**self).forward(x)
+    }
+    fn role(&self) -> Role {
+        (**self).role()
     }
 }
 

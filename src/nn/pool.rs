@@ -76,6 +76,6 @@ impl AvgPool2d {
 }
 
 stateless! {
-    MaxPool2d, "MaxPool2d", |layer, x| ops::max_pool2d(x, layer.kernel_size, layer.options);
+    MaxPool2d(MaxPool), "MaxPool2d", |layer, x| ops::max_pool2d(x, layer.kernel_size, layer.options);
     AvgPool2d, "AvgPool2d", |layer, x| ops::avg_pool2d(x, layer.kernel_size, layer.options);
 }

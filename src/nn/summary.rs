@@ -79,6 +79,11 @@ impl Call {
     }
 }
 
+/// Whether a summary is being made.
+pub(super) fn is_tracing() -> bool {
+    ROWS.with_borrow(Option::is_some)
+}
+
 /// Runs a model and collects the rows of its layers.
 pub(super) fn trace(parameters: Vec<(usize, bool)>, run: impl FnOnce()) -> Summary {
     let outer = ROWS.replace(Some(Vec::new()));
