@@ -71,6 +71,8 @@ pub trait Number:
     /// The largest value; infinity for floats.
     const HIGHEST: Self;
 
+    /// The sum; of integers, wrapped around.
+    fn plus(self, other: Self) -> Self;
     /// The larger one; NaN where one is NaN.
     fn maximum(self, other: Self) -> Self;
     /// The smaller one; NaN where one is NaN.
@@ -228,6 +230,10 @@ macro_rules! integer {
             const LOWEST: Self = <$t>::MIN;
             const HIGHEST: Self = <$t>::MAX;
             #[inline(always)]
+            fn plus(self, other: Self) -> Self {
+                self.wrapping_add(other)
+            }
+            #[inline(always)]
             fn maximum(self, other: Self) -> Self {
                 self.max(other)
             }
@@ -250,6 +256,10 @@ macro_rules! float {
             const ONE: Self = 1.0;
             const LOWEST: Self = $t::NEG_INFINITY;
             const HIGHEST: Self = $t::INFINITY;
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self {
+                self + other
+            }
             #[inline(always)]
             fn maximum(self, other: Self) -> Self {
                 // NaN in `self` fails the first comparison and is kept by the second.

@@ -242,7 +242,7 @@ macro_rules! scalar_left {
         scalar_left!(@ $t Add add, |c, x| x + c);
         scalar_left!(@ $t Sub sub, |c, x| -x + c);
         scalar_left!(@ $t Mul mul, |c, x| x * c);
-        scalar_left!(@ $t Div div, |c, x| Tensor::mul_scalar(&x.reciprocal(), c));
+        scalar_left!(@ $t Div div, |c, x| Tensor::scalar(c) / x);
     )+};
     (@ $t:ident $Trait:ident $method:ident, |$c:ident, $x:ident| $value:expr) => {
         impl $Trait<&Tensor<$t>> for $t {
@@ -274,32 +274,38 @@ macro_rules! integers {
         integers!(@ $t Div div, wrapping_div);
     )+};
     (@ $t:ident $Trait:ident $method:ident, $f:ident) => {
-        impl $Trait<&Tensor<$t>> for &Tensor<$t> {
+        integers!(@impl $t $Trait $method, &Tensor<$t>, &Tensor<$t>, |a, b| a.zip_to(stringify!($method), b, $t::$f));
+        integers!(@impl $t $Trait $method, &Tensor<$t>, Tensor<$t>, |a, b| a.zip_to(stringify!($method), &b, $t::$f));
+        integers!(@impl $t $Trait $method, Tensor<$t>, &Tensor<$t>, |a, b| a.zip_into(stringify!($method), b, $t::$f));
+        integers!(@impl $t $Trait $method, Tensor<$t>, Tensor<$t>, |a, b| a.zip_into(stringify!($method), &b, $t::$f));
+        integers!(@impl $t $Trait $method, &Tensor<$t>, $t, |a, c| a.map_to(move |x| x.$f(c)));
+        integers!(@impl $t $Trait $method, Tensor<$t>, $t, |a, c| a.map_into(move |x| x.$f(c)));
+        integers!(@impl $t $Trait $method, $t, &Tensor<$t>, |c, a| a.map_to(move |x| c.$f(x)));
+        integers!(@impl $t $Trait $method, $t, Tensor<$t>, |c, a| a.map_into(move |x| c.$f(x)));
+    };
+    (@impl $t:ident $Trait:ident $method:ident, $A:ty, $B:ty, |$a:ident, $b:ident| $value:expr) => {
+        impl $Trait<$B> for $A {
             type Output = Tensor<$t>;
             #[track_caller]
-            fn $method(self, other: &Tensor<$t>) -> Tensor<$t> {
-                self.zip_to(stringify!($method), other, $t::$f)
-            }
-        }
-        impl $Trait<Tensor<$t>> for Tensor<$t> {
-            type Output = Tensor<$t>;
-            #[track_caller]
-            fn $method(self, other: Tensor<$t>) -> Tensor<$t> {
-                self.zip_into(stringify!($method), &other, $t::$f)
-            }
-        }
-        impl $Trait<$t> for &Tensor<$t> {
-            type Output = Tensor<$t>;
-            fn $method(self, c: $t) -> Tensor<$t> {
-                self.map_to(move |x| x.$f(c))
-            }
-        }
-        impl $Trait<$t> for Tensor<$t> {
-            type Output = Tensor<$t>;
-            fn $method(self, c: $t) -> Tensor<$t> {
-                self.map_into(move |x| x.$f(c))
+            fn $method(self, $b: $B) -> Tensor<$t> {
+                let $a = self;
+                $value
             }
         }
     };
 }
 integers!(i64 u8);
+
+impl Neg for &Tensor<i64> {
+    type Output = Tensor<i64>;
+    fn neg(self) -> Tensor<i64> {
+        self.map_to(i64::wrapping_neg)
+    }
+}
+
+impl Neg for Tensor<i64> {
+    type Output = Tensor<i64>;
+    fn neg(self) -> Tensor<i64> {
+        self.map_into(i64::wrapping_neg)
+    }
+}

@@ -76,6 +76,8 @@ impl super::view::Back for SumBack {
 impl<T: Number> Tensor<T> {
     /// The sum over the given dimensions; `keepdim` keeps them with size 1. The sum of nothing is 0.
     ///
+    /// The sum has the elements' own type, and of integers it wraps around: `cast::<i64>()` first where `u8` is too small.
+    ///
     /// ```
     /// let x = wengert::Tensor::from([[1.0, 2.0], [3.0, 4.0]]);
     /// assert_eq!(x.sum_dim(0, false).to_vec(), [4.0, 6.0]);
@@ -87,7 +89,7 @@ impl<T: Number> Tensor<T> {
     #[track_caller]
     pub fn sum_dim(&self, dims: impl Dims, keepdim: bool) -> Tensor<T> {
         let mask = dims.mask("sum", self.shape());
-        let y = self.fold(&mask, T::ZERO, |a, b| a + b);
+        let y = self.fold(&mask, T::ZERO, T::plus);
         let kept = y.dims();
         let y = if keepdim { y } else { y.without_dims(&mask) };
         view_op("sum", self, y, SumBack { shape: self.dims(), kept })
@@ -114,7 +116,7 @@ impl<T: Number> Tensor<T> {
         for (dim, reduced) in mask.iter_mut().enumerate().take(self.rank()) {
             *reduced = dim < lead || (shape[dim - lead] == 1 && self.shape()[dim] != 1);
         }
-        let y = self.fold(&mask, T::ZERO, |a, b| a + b);
+        let y = self.fold(&mask, T::ZERO, T::plus);
         let kept = y.dims();
         let y = y.viewed(crate::shape::Layout::contiguous(shape));
         view_op("sum", self, y, SumBack { shape: self.dims(), kept })
@@ -244,7 +246,7 @@ impl<T: Float> Tensor<T> {
     pub fn mean_dim(&self, dims: impl Dims, keepdim: bool) -> Tensor<T> {
         let sum = self.sum_dim(dims, keepdim);
         let count = self.numel() as f64 / sum.numel().max(1) as f64;
-        sum * T::of(1.0 / count)
+        sum / T::of(count)
     }
 
     /// The mean of all elements, as a scalar.
@@ -314,7 +316,7 @@ impl<T: Float> Tensor<T> {
         let listed: Vec<isize> = (0..self.rank()).filter(|&d| mask[d]).map(|d| d as isize).collect();
         let centred = self - self.mean_dim(&listed[..], true);
         let squares = centred.square().sum_dim(&listed[..], keepdim);
-        squares * T::of(1.0 / (count as f64 - correction as f64).max(0.0))
+        squares / T::of((count as f64 - correction as f64).max(0.0))
     }
 
     /// The variance of all elements with Bessel's correction, as a scalar.
