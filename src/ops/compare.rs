@@ -1,8 +1,8 @@
 //! Comparison, and choice by a mask.
 
 use super::arithmetic::unbroadcast;
-use crate::autograd::{Pull, record_op};
-use crate::element::{Element, Float};
+use crate::autograd::{Pull, record_op, same};
+use crate::element::{DType, Element, Float};
 use crate::kernels::elementwise;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, broadcast_shape};
@@ -70,21 +70,33 @@ impl Tensor<bool> {
     /// # Panics
     /// When the shapes do not broadcast together.
     #[track_caller]
-    pub fn choose<T: Float>(&self, a: &Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
+    pub fn choose<T: Element>(&self, a: &Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
         let both = broadcast_shape("where", &a.dims(), &b.dims());
         let shape = broadcast_shape("where", &self.dims(), &both);
         let y = choose_to(&shape, self, a, b);
-        record_op("where", y, [a, b], || {
-            let (mask, a_shape, b_shape) = (self.clone(), a.dims(), b.dims());
-            move |pull: Pull<T>| {
-                let zero = Tensor::scalar(T::ZERO);
-                [
-                    pull.when(0, |grad| unbroadcast(mask.choose(grad, &zero), &a_shape)),
-                    pull.when(1, |grad| unbroadcast(mask.choose(&zero, grad), &b_shape)),
-                ]
-            }
-        })
+        match (&a.entry, &b.entry, T::DTYPE) {
+            (None, None, _) => y,
+            (_, _, DType::F32) => recorded::<f32, T>(self, a, b, y),
+            _ => recorded::<f64, T>(self, a, b, y),
+        }
     }
+}
+
+#[track_caller]
+fn recorded<F: Float, T: Element>(mask: &Tensor<bool>, a: &Tensor<T>, b: &Tensor<T>, y: Tensor<T>) -> Tensor<T> {
+    let float = |x: &Tensor<T>| -> Tensor<F> { same(x.clone()).expect("tracked tensors hold f32 or f64") };
+    let (a, b) = (float(a), float(b));
+    let y = record_op("where", same(y).expect("the type of a"), [&a, &b], || {
+        let (mask, a_shape, b_shape) = (mask.clone(), a.dims(), b.dims());
+        move |pull: Pull<F>| {
+            let zero = Tensor::scalar(F::ZERO);
+            [
+                pull.when(0, |grad| unbroadcast(mask.choose(grad, &zero), &a_shape)),
+                pull.when(1, |grad| unbroadcast(mask.choose(&zero, grad), &b_shape)),
+            ]
+        }
+    });
+    same(y).expect("the type of a")
 }
 
 fn choose_to<T: Element>(shape: &Shape, mask: &Tensor<bool>, a: &Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
@@ -94,7 +106,7 @@ fn choose_to<T: Element>(shape: &Shape, mask: &Tensor<bool>, a: &Tensor<T>, b: &
     })
 }
 
-impl<T: Float> Tensor<T> {
+impl<T: Element> Tensor<T> {
     /// `value` where the mask is true, else this tensor's element.
     ///
     /// # Panics

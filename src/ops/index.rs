@@ -1,8 +1,9 @@
 //! Elements picked by index tensors: `gather`, `index_select`, and their adjoints.
 
+use super::view::{Back, view_op};
 use crate::autograd::{Pull, record_op};
 use crate::element::{Element, Float};
-use crate::shape::{axis, ensure, fail};
+use crate::shape::{Shape, axis, ensure, fail};
 use crate::tensor::Tensor;
 
 /// Index `i` counted from the front, checked against a size.
@@ -78,7 +79,7 @@ impl<T: Element> Tensor<T> {
     }
 }
 
-impl<T: Float> Tensor<T> {
+impl<T: Element> Tensor<T> {
     /// The slices of dimension `dim` that `index` names, in its order. Negative indices count from the end.
     ///
     /// The gradient is added back where a slice came from; a slice named twice gets both.
@@ -89,12 +90,49 @@ impl<T: Float> Tensor<T> {
     pub fn index_select(&self, dim: isize, index: &Tensor<i64>) -> Tensor<T> {
         let dim = axis("index_select", self.shape(), dim);
         let y = self.index_select_to(dim, index);
-        record_op("index_select", y, [self], || {
-            let (index, size) = (index.clone(), self.shape()[dim]);
-            move |pull: Pull<T>| [Some(pull.grad.index_add_to(dim, &index, size))]
-        })
+        view_op("index_select", self, y, Selected { dim, index: index.clone(), size: self.shape()[dim] })
     }
 
+    /// `y[i][j][k] = x[i][index[i][j][k]][k]` for `dim = 1`: one element for each index, in the index's shape.
+    ///
+    /// # Panics
+    /// When the index has another rank or is larger outside `dim`, or an index is out of range.
+    #[track_caller]
+    pub fn gather(&self, dim: isize, index: &Tensor<i64>) -> Tensor<T> {
+        let dim = axis("gather", self.shape(), dim);
+        let places = self.gather_places("gather", dim, index);
+        let x = self.packed();
+        let y = Tensor::build(index.dims(), |y| {
+            let x = x.elements();
+            y.iter_mut().zip(&places).for_each(|(y, &place)| *y = x[place]);
+        });
+        view_op("gather", self, y, Gathered { dim, index: index.clone(), shape: self.dims() })
+    }
+}
+
+struct Selected {
+    dim: usize,
+    index: Tensor<i64>,
+    size: usize,
+}
+impl Back for Selected {
+    fn back<T: Float>(&self, grad: &Tensor<T>) -> Tensor<T> {
+        grad.index_add_to(self.dim, &self.index, self.size)
+    }
+}
+
+struct Gathered {
+    dim: usize,
+    index: Tensor<i64>,
+    shape: Shape,
+}
+impl Back for Gathered {
+    fn back<T: Float>(&self, grad: &Tensor<T>) -> Tensor<T> {
+        Tensor::full(self.shape, T::ZERO).scatter_add(self.dim as isize, &self.index, grad)
+    }
+}
+
+impl<T: Float> Tensor<T> {
     /// Zeros with `size` along `dim`, plus the slices of this tensor at the places that `index` names: the adjoint of
     /// [`Tensor::index_select`].
     #[track_caller]
@@ -116,28 +154,6 @@ impl<T: Float> Tensor<T> {
         record_op("index_add", y, [self], || {
             let index = index.clone();
             move |pull: Pull<T>| [Some(pull.grad.index_select(dim as isize, &index))]
-        })
-    }
-
-    /// `y[i][j][k] = x[i][index[i][j][k]][k]` for `dim = 1`: one element for each index, in the index's shape.
-    ///
-    /// # Panics
-    /// When the index has another rank or is larger outside `dim`, or an index is out of range.
-    #[track_caller]
-    pub fn gather(&self, dim: isize, index: &Tensor<i64>) -> Tensor<T> {
-        let dim = axis("gather", self.shape(), dim);
-        let places = self.gather_places("gather", dim, index);
-        let x = self.packed();
-        let y = Tensor::build(index.dims(), |y| {
-            let x = x.elements();
-            y.iter_mut().zip(&places).for_each(|(y, &place)| *y = x[place]);
-        });
-        record_op("gather", y, [self], || {
-            let (index, shape) = (index.clone(), self.dims());
-            move |pull: Pull<T>| {
-                let zeros = Tensor::full(shape, T::ZERO);
-                [Some(zeros.scatter_add(dim as isize, &index, &pull.grad))]
-            }
         })
     }
 
