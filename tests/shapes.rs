@@ -57,7 +57,10 @@ fn views_say_what_does_not_fit() {
     panics! {
         x.reshape([5, 5]) => "reshape: [2, 3, 4] to [5, 5]: 24 elements do not fit 25";
         x.reshape([5, -1]) => "reshape: [2, 3, 4] to [5, -1]: 24 elements do not fit 5 times a whole number";
-        x.reshape([-1, -1]) => "reshape: [2, 3, 4] to [-1, -1]: at most one size may be -1";
+        x.reshape([-1, -1]) => "reshape: [2, 3, 4] to [-1, -1]: at most one size may be -1, and none less";
+        x.reshape([-2]) => "reshape: [2, 3, 4] to [-2]: at most one size may be -1, and none less";
+        zeros(&[0, 3]).reshape([0, -1]) => "reshape: [0, 3] to [0, -1]: beside a size of 0, -1 could be anything";
+        zeros(&[]).size(-1) => "size: []: a scalar has no dimension -1";
         x.permute(&[0, 1]) => "permute: [2, 3, 4]: [0, 1] does not name every dimension";
         x.permute(&[0, 1, 1]) => "permute: [2, 3, 4]: [0, 1, 1] names a dimension twice";
         x.transpose(0, 3) => "transpose: [2, 3, 4]: expected a dimension from -3 to 2, found 3";

@@ -105,11 +105,13 @@ impl<T: Element> Tensor<T> {
         let sizes = sizes.sizes();
         let known: usize = sizes.iter().filter(|&&n| n >= 0).map(|&n| n as usize).product();
         let open = sizes.iter().filter(|&&n| n < 0).count();
-        let found = match open {
-            0 => 0,
-            1 if known > 0 => self.numel() / known,
-            _ => fail(format!("reshape: {:?} to {sizes:?}: at most one size may be -1", self.shape())),
-        };
+        ensure(open <= 1 && sizes.iter().all(|&n| n >= -1), || {
+            format!("reshape: {:?} to {sizes:?}: at most one size may be -1, and none less", self.shape())
+        });
+        ensure(open == 0 || known > 0, || {
+            format!("reshape: {:?} to {sizes:?}: beside a size of 0, -1 could be anything", self.shape())
+        });
+        let found = self.numel() / known.max(1);
         let dims: Vec<usize> = sizes.iter().map(|&n| if n < 0 { found } else { n as usize }).collect();
         let shape = Shape::new(&dims);
         ensure(shape.numel() == self.numel(), || {

@@ -183,6 +183,7 @@ impl From<[usize; 2]> for Pair {
 #[inline]
 pub(crate) fn axis(op: &str, shape: &[usize], dim: isize) -> usize {
     let rank = shape.len() as isize;
+    ensure(rank > 0, || format!("{op}: []: a scalar has no dimension {dim}"));
     ensure(-rank <= dim && dim < rank, || {
         format!("{op}: {shape:?}: expected a dimension from {} to {}, found {dim}", -rank, rank - 1)
     });
@@ -191,7 +192,7 @@ pub(crate) fn axis(op: &str, shape: &[usize], dim: isize) -> usize {
 
 /// Sizes for `reshape`, of which one may be -1: whatever the number of elements leaves.
 ///
-/// Implemented for arrays, slices and [`Shape`].
+/// Implemented for arrays, slices, vectors, a single number, `()` and [`Shape`].
 pub trait Sizes {
     /// The sizes, -1 for the one to be found.
     fn sizes(&self) -> Vec<isize>;
@@ -211,6 +212,21 @@ sizes!(i32, isize, usize);
 impl Sizes for &[usize] {
     fn sizes(&self) -> Vec<isize> {
         self.iter().map(|&n| n as isize).collect()
+    }
+}
+impl Sizes for &[isize] {
+    fn sizes(&self) -> Vec<isize> {
+        self.to_vec()
+    }
+}
+impl Sizes for Vec<usize> {
+    fn sizes(&self) -> Vec<isize> {
+        (&self[..]).sizes()
+    }
+}
+impl Sizes for usize {
+    fn sizes(&self) -> Vec<isize> {
+        vec![*self as isize]
     }
 }
 impl Sizes for Shape {
