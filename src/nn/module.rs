@@ -82,6 +82,11 @@ impl<T: Float> WalkMut<'_, T> {
     }
 }
 
+/// Whether a dotted name is that of a part or lies in it: `blocks.1.weight` lies in `blocks.1`, `blocks.10.weight` does not.
+fn is_part(name: &str, part: &str) -> bool {
+    part.is_empty() || name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// A model or a part of one: something that can be walked over. [`module!`](crate::module) writes it from field names.
 ///
 /// ```
@@ -126,11 +131,12 @@ pub trait Module<T: Float = f32>: Send + Sync {
         self.parameters().iter().map(|(_, tensor)| tensor.numel()).sum()
     }
 
-    /// Stops training the parameters whose name begins with `prefix`; "" for all. Returns how many parameters matched.
+    /// Stops training the parameters whose name is `prefix` or begins with it and a dot; "" for all. Returns how many
+    /// parameters matched.
     fn freeze(&mut self, prefix: &str) -> usize {
         let mut count = 0;
         self.for_each_param_mut(&mut |name, param| {
-            if name.starts_with(prefix) {
+            if is_part(name, prefix) {
                 param.freeze();
                 count += 1;
             }
@@ -138,11 +144,11 @@ pub trait Module<T: Float = f32>: Send + Sync {
         count
     }
 
-    /// Trains the parameters whose name begins with `prefix` again; "" for all. Returns how many parameters matched.
+    /// Trains the parameters again that [`Module::freeze`] stops for the same `prefix`. Returns how many parameters matched.
     fn unfreeze(&mut self, prefix: &str) -> usize {
         let mut count = 0;
         self.for_each_param_mut(&mut |name, param| {
-            if name.starts_with(prefix) {
+            if is_part(name, prefix) {
                 param.unfreeze();
                 count += 1;
             }
