@@ -21,6 +21,15 @@ fn stays_flat(name: &str, mut step: impl FnMut()) {
 // One test: the counts are of the whole process.
 #[test]
 fn a_thousand_steps_leave_nothing_behind() {
+    let before = live_entries();
+    let x = Tensor::from([1.0, 2.0]).tracked();
+    let loss = record(|| x.square().sum());
+    assert_eq!(live_entries() - before, 3); // the leaf, the square, the sum
+    loss.backward();
+    assert_eq!(live_entries() - before, 1);
+    drop(x);
+    assert_eq!(live_entries(), before);
+
     let mut net = sequential![Linear::new(20, 300), Tanh, Linear::new(300, 1)];
     let (x, y) = (Tensor::randn([64, 20]), Tensor::randn([64, 1]));
     let mut optimizer = Adam::new(1e-3);
