@@ -114,6 +114,28 @@ fn broadcast_operands_get_gradients_of_their_own_shape() {
 }
 
 #[test]
+fn gradients_are_numbers_where_the_function_is_flat_or_has_a_corner() {
+    // PyTorch gives 0 in all of these.
+    let slope = |f: fn(&Tensor<f64>) -> Tensor<f64>, x: f64| {
+        let x = leaf([x]);
+        let slope = record(|| f(&x).sum().backward_graph().of(&x));
+        assert_eq!(slope.to_vec(), [0.0]);
+    };
+    for x in [0.0, f64::INFINITY, f64::NEG_INFINITY, -1.5] {
+        slope(Tensor::sign, x);
+        slope(Tensor::floor, x);
+        slope(Tensor::ceil, x);
+        slope(Tensor::round, x);
+        slope(|x| x.powf(0.0), x);
+    }
+    slope(Tensor::abs, 0.0);
+    slope(Tensor::relu, 0.0);
+    slope(Tensor::norm, 0.0);
+    slope(|x| x.powf(2.0), 0.0);
+    slope(|x| record(|| x.powf(1.0).sum().backward_graph().of(x)), 0.0);
+}
+
+#[test]
 fn a_cast_carries_gradients_between_f32_and_f64() {
     let (x, w) = (Tensor::from([1.0_f32, 2.0]).tracked(), leaf([3.0, 5.0]));
     let grads = record(|| (x.cast::<f64>() * &w).square().sum().cast::<f32>()).backward();

@@ -340,10 +340,19 @@ impl<T: Float> Tensor<T> {
         self.var().sqrt()
     }
 
-    /// The Euclidean norm of all elements, as a scalar.
+    /// The Euclidean norm of all elements, as a scalar; `dy/dx = x / y`, 0 at 0.
     #[track_caller]
     pub fn norm(&self) -> Tensor<T> {
-        self.square().sum().sqrt()
+        let y = self.map_to(|x| x * x).sum().sqrt();
+        record_op("norm", y.clone(), [self], || {
+            let x = self.clone();
+            move |pull: Pull<T>| {
+                if y.item() == T::ZERO {
+                    return [Some(x.zeros_like())];
+                }
+                [Some(&x * (&pull.grad / pull.attach(&y)))]
+            }
+        })
     }
 }
 

@@ -72,26 +72,27 @@ unary! {
     /// `1 / x`; `dy/dx = -y^2`.
     reciprocal(): |x| x.reciprocal(), of_y |y| y * y * y.like(-1.0);
 
-    /// `x^exponent`; `dy/dx = exponent x^(exponent - 1)`.
-    powf(exponent): |x| x.powf(exponent), of_x |x| x.powf(exponent - 1.0) * x.like(exponent);
+    /// `x^exponent`; `dy/dx = exponent x^(exponent - 1)`, 0 for exponent 0.
+    powf(exponent): |x| x.powf(exponent),
+        of_x |x| if exponent == 0.0 { x.like(0.0) } else { x.powf(exponent - 1.0) * x.like(exponent) };
 
     /// The absolute value; `dy/dx = sign x`, 0 at 0.
     abs(): |x| x.abs(), of_x |x| x.sign();
 
     /// -1, 0 or 1; the derivative is 0.
-    sign(): |x| x.sign(), of_x |x| x * x.like(0.0);
+    sign(): |x| x.sign(), of_x |x| x.like(0.0);
 
     /// 1 for `x > 0`, else 0; the derivative is 0.
-    heaviside(): |x| x.heaviside(), of_x |x| x * x.like(0.0);
+    heaviside(): |x| x.heaviside(), of_x |x| x.like(0.0);
 
     /// The largest whole number that is not larger; the derivative is 0.
-    floor(): |x| x.floor(), of_x |x| x * x.like(0.0);
+    floor(): |x| x.floor(), of_x |x| x.like(0.0);
 
     /// The smallest whole number that is not smaller; the derivative is 0.
-    ceil(): |x| x.ceil(), of_x |x| x * x.like(0.0);
+    ceil(): |x| x.ceil(), of_x |x| x.like(0.0);
 
     /// The nearest whole number, halves to even; the derivative is 0.
-    round(): |x| x.round(), of_x |x| x * x.like(0.0);
+    round(): |x| x.round(), of_x |x| x.like(0.0);
 
     /// The sine of `x` radians; `dy/dx = cos x`.
     sin(): |x| x.sin(), of_x |x| x.cos();
@@ -146,7 +147,7 @@ unary! {
     clamp(min, max): |x| x.maximum(T::of(min)).minimum(T::of(max)), of_x |x| x.inside(min, max);
 
     /// 1 where `min <= x <= max`, else 0; the derivative is 0.
-    inside(min, max): |x| x.inside(min, max), of_x |x| x * x.like(0.0);
+    inside(min, max): |x| x.inside(min, max), of_x |x| x.like(0.0);
 }
 
 fn gelu_inner<T: Float>(x: T) -> T {
