@@ -77,6 +77,8 @@ fn views_say_what_does_not_fit() {
         ops::cat(&[&x, &zeros(&[2, 2, 3])], 1) => "cat: [2, 3, 4] and [2, 2, 3]: sizes differ outside dimension 1";
         ops::stack(&[&x, &zeros(&[2])], 0) => "stack: [2, 3, 4] and [2]: the shapes differ";
         Tensor::from_vec(vec![1.0_f32; 5], [2, 3]) => "from_vec: [2, 3]: expected 6 elements, found 5";
+        ops::stack(&[&x, &x], 4) => "stack: [2, 3, 4]: expected a dimension from -4 to 3 of the result, found 4";
+        zeros(&[0, usize::MAX, 2]) => "shape: [0, 18446744073709551615, 2]: more elements than can be counted";
         zeros(&[1; 9]) => "shape: [1, 1, 1, 1, 1, 1, 1, 1, 1]: at most 8 dimensions, found 9";
     }
 }

@@ -82,7 +82,11 @@ pub fn stack<T: Element>(tensors: &[&Tensor<T>], dim: isize) -> Tensor<T> {
             format!("stack: {:?} and {:?}: the shapes differ", tensors[0].shape(), x.shape())
         });
     }
+    let rank = tensors[0].rank() as isize + 1;
+    ensure(-rank <= dim && dim < rank, || {
+        let shape = tensors[0].shape();
+        format!("stack: {shape:?}: expected a dimension from {} to {} of the result, found {dim}", -rank, rank - 1)
+    });
     let wide: Vec<Tensor<T>> = tensors.iter().map(|x| x.unsqueeze(dim)).collect();
-    let dim = if dim < 0 { dim + wide[0].rank() as isize } else { dim };
     cat(&wide.iter().collect::<Vec<_>>(), dim)
 }

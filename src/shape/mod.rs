@@ -23,12 +23,14 @@ pub struct Shape {
 
 impl Shape {
     /// # Panics
-    /// When there are more than eight dimensions.
+    /// When there are more than eight dimensions, or more elements than can be counted.
     #[track_caller]
     pub fn new(dims: &[usize]) -> Shape {
         ensure(dims.len() <= MAX_RANK, || {
             format!("shape: {dims:?}: at most {MAX_RANK} dimensions, found {}", dims.len())
         });
+        let numel = dims.iter().filter(|&&size| size > 0).try_fold(1, |numel: usize, &size| numel.checked_mul(size));
+        ensure(numel.is_some(), || format!("shape: {dims:?}: more elements than can be counted"));
         let mut all = [0; MAX_RANK];
         all[..dims.len()].copy_from_slice(dims);
         Shape { rank: dims.len(), dims: all }
