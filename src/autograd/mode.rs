@@ -42,7 +42,8 @@ pub enum Mode {
 
 /// Runs `f` with recording on and layers in training mode, on this thread.
 ///
-/// Calls nest, and a panic in `f` leaves the mode as it was.
+/// Calls nest, the innermost one counts, and a panic in `f` leaves the mode as it was. To record in evaluation mode, put
+/// `with_mode(Mode::Eval, ..)` inside `record`, not around it.
 pub fn record<R>(f: impl FnOnce() -> R) -> R {
     with(|s| (s.recording, s.training) = (true, true), f)
 }

@@ -30,7 +30,8 @@ use std::collections::BTreeMap;
 
 /// Moves the parameters of a model against their gradients.
 ///
-/// State, such as momentum, is kept by the parameters' dotted names, and is made when a parameter is first stepped.
+/// State, such as momentum, is kept by the parameters' dotted names, and is made when a parameter is first stepped. So each
+/// model needs an optimizer of its own: two that have equal names would share it.
 pub trait Optimizer<T: Float = f32> {
     /// Updates every trainable parameter of the model, in place.
     ///

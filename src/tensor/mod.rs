@@ -16,6 +16,9 @@ use crate::shape::{Layout, Shape, ensure};
 /// `reshape`s) share their storage. Nobody sees another handle's writes: storage is copied before it is written when a
 /// second handle reads it.
 ///
+/// `Tensor` as a type is `Tensor<f32>`. The elements of `Tensor::from([1.0, 2.0])` are what its use asks for, and where
+/// nothing does, `f64`, as of any such literal in Rust; `1.0_f32` says it.
+///
 /// ```
 /// use wengert::Tensor;
 /// let x = Tensor::from([[1.0, 2.0], [3.0, 4.0]]);
