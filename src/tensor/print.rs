@@ -7,7 +7,7 @@ use super::Tensor;
 use crate::element::{DType, Element};
 use std::fmt;
 
-/// More elements than this, and only the first and last [`EDGE`] along each dimension are printed.
+/// More elements than this, and only the first and last `EDGE` along each dimension are printed.
 const SUMMARISE: usize = 1000;
 const EDGE: usize = 3;
 /// Columns of a line, as in NumPy.
