@@ -5,7 +5,7 @@
 
 use crate::autograd::{Pull, is_recording, record_op};
 use crate::element::Float;
-use crate::ops::{softmax_cross_entropy, unbroadcast};
+use crate::ops::softmax_cross_entropy;
 use crate::shape::{Shape, ensure};
 use crate::tensor::Tensor;
 
@@ -117,7 +117,16 @@ pub fn cross_entropy_with<T: Float>(
     }
 }
 
-/// The mean squared error `(x - target)^2`; the shapes broadcast.
+/// Refuses a target of another shape. Broadcasting would be convenient and wrong: `[batch, 1]` and `[batch]` would give
+/// `[batch, batch]` losses.
+#[track_caller]
+fn same_shape<T: Float>(loss: &str, x: &Tensor<T>, target: &Tensor<T>) {
+    ensure(x.shape() == target.shape(), || {
+        format!("{loss}: {:?} and targets {:?}: expected the same shape", x.shape(), target.shape())
+    });
+}
+
+/// The mean squared error `(x - target)^2`.
 ///
 /// ```
 /// use wengert::{Tensor, loss::mse_loss};
@@ -125,7 +134,7 @@ pub fn cross_entropy_with<T: Float>(
 /// ```
 ///
 /// # Panics
-/// When the shapes do not broadcast together.
+/// When the shapes differ.
 #[track_caller]
 pub fn mse_loss<T: Float>(x: &Tensor<T>, target: &Tensor<T>) -> Tensor<T> {
     mse_loss_with(x, target, Reduction::Mean)
@@ -137,19 +146,20 @@ pub fn mse_loss<T: Float>(x: &Tensor<T>, target: &Tensor<T>) -> Tensor<T> {
 /// As [`mse_loss`].
 #[track_caller]
 pub fn mse_loss_with<T: Float>(x: &Tensor<T>, target: &Tensor<T>, reduction: Reduction) -> Tensor<T> {
+    same_shape("mse_loss", x, target);
     let y = x.zip_to("mse_loss", target, |x, t| (x - t) * (x - t));
     reduction.of(record_op("mse_loss", y, [x, target], || {
         let (x, t) = (x.clone(), target.clone());
         move |pull: Pull<T>| {
             // dx = 2 (x - t) g, dt = -dx
             let d = (&x - &t) * T::of(2.0) * &pull.grad;
-            [pull.when(0, |_| unbroadcast(d.clone(), &x.dims())), pull.when(1, |_| unbroadcast(-&d, &t.dims()))]
+            [pull.when(0, |_| d.clone()), pull.when(1, |_| -&d)]
         }
     }))
 }
 
 /// Binary cross-entropy from logits: `-t log sigmoid(x) - (1 - t) log(1 - sigmoid(x)) = log(1 + e^x) - t x`, its mean.
-/// Targets are probabilities; the shapes broadcast.
+/// Targets are probabilities.
 ///
 /// Finite, with the right gradient, for any finite logit.
 ///
@@ -160,7 +170,7 @@ pub fn mse_loss_with<T: Float>(x: &Tensor<T>, target: &Tensor<T>, reduction: Red
 /// ```
 ///
 /// # Panics
-/// When the shapes do not broadcast together.
+/// When the shapes differ.
 #[track_caller]
 pub fn binary_cross_entropy_with_logits<T: Float>(logits: &Tensor<T>, target: &Tensor<T>) -> Tensor<T> {
     binary_cross_entropy_with_logits_with(logits, target, BinaryCrossEntropyOptions::default())
@@ -192,6 +202,7 @@ pub fn binary_cross_entropy_with_logits_with<T: Float>(
     target: &Tensor<T>,
     options: BinaryCrossEntropyOptions<T>,
 ) -> Tensor<T> {
+    same_shape("binary_cross_entropy_with_logits", logits, target);
     if let Some(weight) = &options.pos_weight {
         // (1 - t) x + (1 + (w - 1) t) log(1 + e^-x)
         let positive = (weight - T::ONE) * target + T::ONE;
@@ -206,9 +217,9 @@ pub fn binary_cross_entropy_with_logits_with<T: Float>(
             let dx = pull.when(0, |grad| {
                 let slope =
                     if is_recording() { x.sigmoid() - &t } else { x.zip_to("backward", &t, |x, t| x.sigmoid() - t) };
-                unbroadcast(slope * grad, &x.dims())
+                slope * grad
             });
-            [dx, pull.when(1, |grad| unbroadcast(-(&x * grad), &t.dims()))]
+            [dx, pull.when(1, |grad| -(&x * grad))]
         }
     }))
 }
@@ -234,7 +245,7 @@ mod tests {
         let loss = binary_cross_entropy_with_logits_with(&x, &Tensor::from([1.0, 0.0, 0.0, 1.0]), options);
         assert_eq!(loss.to_vec(), [0.0, 0.0, 1e4, 3e4]);
 
-        let loss = mse_loss(&x, &Tensor::from([-1e4]));
+        let loss = mse_loss(&x, &Tensor::from([-1e4; 4]));
         assert_eq!(loss.item(), 2e8);
     }
 
@@ -267,5 +278,17 @@ mod tests {
     #[should_panic(expected = "cross_entropy: [2, 3, 4] and targets [2, 3]: expected targets [2, 4]")]
     fn targets_of_another_shape_are_refused() {
         cross_entropy(&Tensor::zeros([2, 3, 4]), &Tensor::full([2, 3], 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "mse_loss: [4, 1] and targets [4]: expected the same shape")]
+    fn a_column_and_a_row_are_not_broadcast_to_a_square() {
+        mse_loss(&Tensor::zeros([4, 1]), &Tensor::zeros([4]));
+    }
+
+    #[test]
+    #[should_panic(expected = "binary_cross_entropy_with_logits: [4, 1] and targets [4]: expected the same shape")]
+    fn nor_are_logits_and_their_targets() {
+        binary_cross_entropy_with_logits(&Tensor::zeros([4, 1]), &Tensor::zeros([4]));
     }
 }

@@ -27,7 +27,7 @@ use crate::tensor::Tensor;
 ///
 /// # Panics
 /// In `forward`, when the input is not `[batch, in, h, w]` or smaller than the kernel.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Conv2d<T: Float = f32> {
     /// `[out, in / groups, kh, kw]`.
     pub weight: Param<T>,

@@ -18,7 +18,7 @@ use crate::tensor::Tensor;
 /// let letters: Embedding = Embedding::new(65, 128);
 /// assert_eq!(letters.forward(&Tensor::from([[0, 64, 3], [7, 7, 7]])).shape(), [2, 3, 128]);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Embedding<T: Float = f32> {
     /// `[num, dim]`.
     pub weight: Param<T>,

@@ -20,7 +20,7 @@ use crate::tensor::Tensor;
 ///
 /// # Panics
 /// In `forward`, when the input's last size is not `in`.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Linear<T: Float = f32> {
     /// `[out, in]`.
     pub weight: Param<T>,

@@ -29,7 +29,7 @@ impl Default for BatchNormOptions {
 }
 
 /// What has been seen of the batches so far.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RunningStats<T: Float = f32> {
     /// `[features]`, 0 at first.
     pub mean: Buffer<T>,
@@ -64,7 +64,7 @@ impl<T: Float> RunningStats<T> {
 macro_rules! batch_norm {
     ($($(#[$meta:meta])* $name:ident, $ranks:pat, $expected:literal;)+) => {$(
         $(#[$meta])*
-        #[derive(Clone)]
+        #[derive(Clone, Debug)]
         pub struct $name<T: Float = f32> {
             /// `[features]`, 1 at first; none without `affine`.
             pub weight: Option<Param<T>>,
@@ -211,7 +211,7 @@ impl Default for LayerNormOptions {
 ///
 /// # Panics
 /// In `forward`, when the input does not end in the normalized shape.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LayerNorm<T: Float = f32> {
     /// Of the normalized shape, 1 at first; none without `elementwise_affine`.
     pub weight: Option<Param<T>>,

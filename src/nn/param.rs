@@ -13,6 +13,12 @@ use std::sync::{Arc, OnceLock, RwLock};
 #[derive(Default)]
 pub struct Name(OnceLock<Arc<str>>);
 
+impl std::fmt::Debug for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(self.get().map_or("(not named yet)", |name| name))
+    }
+}
+
 /// A clone is part of another model, or of none.
 impl Clone for Name {
     fn clone(&self) -> Name {
@@ -135,7 +141,7 @@ impl<T: Float> Clone for Param<T> {
 
 impl<T: Float> std::fmt::Debug for Param<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "Param {} {:?}", self.name().unwrap_or("(not named yet)"), self.tensor)
+        write!(f, "Param {:?} {:?}", self.name, self.tensor)
     }
 }
 
@@ -173,8 +179,14 @@ impl<T: Float> Clone for Buffer<T> {
     }
 }
 
+impl<T: Float> std::fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "Buffer {:?}", self.get())
+    }
+}
+
 /// A whole number that a layer counts up while it runs and that is saved with the model.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Counter(AtomicI64);
 
 impl Counter {

@@ -40,6 +40,12 @@ impl<T: Float> Sequential<T> {
     }
 }
 
+impl<T: Float> std::fmt::Debug for Sequential<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "Sequential of {} layers", self.len())
+    }
+}
+
 impl<T: Float> Module<T> for Sequential<T> {
     fn visit(&self, walk: &mut Walk<T>) {
         self.layers.visit(walk);
@@ -85,7 +91,6 @@ mod tests {
     use super::*;
     use crate::autograd::record;
     use crate::nn::{MaxPool2d, MaxPool2dOptions, ReLU};
-    use crate::sequential;
 
     #[test]
     fn relu_and_max_pooling_in_either_order_give_the_same_bits() {

@@ -35,7 +35,7 @@ impl<T: Number> Tensor<T> {
 
 /// A gradient of a broadcast result, summed back to the operand's shape.
 #[track_caller]
-pub(crate) fn unbroadcast<T: Float>(grad: Tensor<T>, shape: &Shape) -> Tensor<T> {
+pub(super) fn unbroadcast<T: Float>(grad: Tensor<T>, shape: &Shape) -> Tensor<T> {
     if grad.dims() == *shape { grad } else { grad.sum_to(*shape) }
 }
 

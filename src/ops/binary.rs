@@ -49,9 +49,10 @@ macro_rules! binary {
 }
 
 binary! {
-    /// `a^b`; `da = b a^(b - 1)`, `db = a^b log a`, 0 at `a = 0`.
+    /// `a^b`; `da = b a^(b - 1)`, 0 at `b = 0`; `db = a^b log a`, 0 at `a = 0`.
     pow: |a, b| a.pow(b),
-        b * a.pow(b - b.like(1.0)),
+        // Where b is 0, 1^(b - 1) stands for a^(b - 1), which may be infinite.
+        b * (a * b.abs().heaviside() + (b.like(1.0) - b.abs().heaviside())).pow(b - b.like(1.0)),
         a.pow(b) * (a + (a.like(1.0) - a.abs().heaviside())).log();
 
     /// The larger one, NaN where one is NaN; the gradient goes to the larger one, half to each where they are equal.
@@ -75,4 +76,21 @@ fn fused<T: Float>(
     let shape = grad.dims();
     let (a, b) = (a.expanded(&shape), b.expanded(&shape));
     Tensor::build(shape, |y| elementwise::zip3_strided(&shape, grad.view(), a.view(), b.view(), y, f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd::record;
+
+    #[test]
+    fn a_power_with_exponent_zero_has_gradient_zero_everywhere() {
+        let a = Tensor::<f64>::from([0.0, -2.0, f64::INFINITY, 3.0]).tracked();
+        let b = Tensor::from([0.0, 0.0, 0.0, 2.0]);
+        let y = record(|| a.pow(&b));
+        assert_eq!(y.to_vec(), [1.0, 1.0, 1.0, 9.0]);
+        let grads = y.backward_with(&Tensor::full([4], 1.0));
+        assert_eq!(grads.of(&a).to_vec()[..2], [0.0, 0.0]);
+        assert_eq!(grads.of(&a).get(&[3]), 6.0);
+    }
 }

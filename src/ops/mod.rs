@@ -24,7 +24,6 @@ mod softmax;
 pub mod unary;
 mod view;
 
-pub(crate) use arithmetic::unbroadcast;
 pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub(crate) use cross_entropy::softmax_cross_entropy;
 pub use dropout::dropout;

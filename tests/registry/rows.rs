@@ -102,20 +102,20 @@ pub fn rows() -> Vec<Row> {
         "maximum" (-2.0, 2.0): |x| x[0].maximum(&x[1]);
         "minimum" (-2.0, 2.0): |x| x[0].minimum(&x[1]);
         "where" (-2.0, 2.0): |x| x[0].gt(&x[1]).choose(&x[0], &x[1]);
-        "mse_loss" (-2.0, 2.0): |x| loss::mse_loss_with(&x[0], &x[1], loss::Reduction::None);
-        "binary_cross_entropy_with_logits" (-2.0, 2.0): |x| {
+    });
+    all.extend(rows! {
+        "mse_loss" (-2.0, 2.0) {[3, 4] [3, 4]} | {[1] [1]} | {[] []} | {[0, 3] [0, 3]}: |x| loss::mse_loss_with(&x[0], &x[1], loss::Reduction::None);
+        "binary_cross_entropy_with_logits" (-2.0, 2.0) {[3, 4] [3, 4]} | {[1] [1]} | {[] []} | {[0, 3] [0, 3]}: |x| {
             let options = loss::BinaryCrossEntropyOptions { reduction: loss::Reduction::Sum, ..Default::default() };
             loss::binary_cross_entropy_with_logits_with(&x[0], &x[1].sigmoid(), options)
         };
-        "binary_cross_entropy_with_logits, weighted" (-2.0, 2.0): |x| {
+        "binary_cross_entropy_with_logits, weighted" (-2.0, 2.0) {[3, 4] [3, 4]} | {[1] [1]} | {[] []} | {[0, 3] [0, 3]}: |x| {
             let options = loss::BinaryCrossEntropyOptions {
                 pos_weight: Some(Tensor::scalar(2.5)),
                 reduction: loss::Reduction::None,
             };
             loss::binary_cross_entropy_with_logits_with(&x[0], &x[1].sigmoid(), options)
         };
-    });
-    all.extend(rows! {
         "permute" (-2.0, 2.0) {[2, 3, 4]} | {[1, 0, 2]}: |x| x[0].permute(&[2, 0, 1]);
         "expand" (-2.0, 2.0) {[3, 1]} | {[1]} | {[]}: |x| x[0].expand([2, 3, 4]);
         "expand to nothing" (-2.0, 2.0) {[1, 1]}: |x| x[0].expand([0, 4]);
