@@ -1,0 +1,268 @@
+//! The workloads and kernels: what a repeat does, and the work in it.
+
+use std::fmt;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::time::Instant;
+use wengert::data::{DataLoader, Mnist};
+use wengert::loss::cross_entropy;
+use wengert::nn::{Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential};
+use wengert::ops::{Conv2dOptions, conv2d, layer_norm};
+use wengert::optim::{Adam, Optimizer};
+use wengert::{Tensor, record, sequential};
+
+/// Does the workload once and returns the seconds that count.
+pub type Run = Box<dyn FnMut() -> f64>;
+
+pub struct Workload {
+    pub name: String,
+    pub work: Work,
+    /// One repeat is measured instead of a median.
+    pub once: bool,
+    /// Whether its data stays in memory between measurements.
+    pub keep: bool,
+    /// Prepares data and model.
+    pub make: Box<dyn Fn() -> Run>,
+}
+
+/// What one repeat must do at least: floating-point operations, bytes read and written, samples.
+#[derive(Clone, Copy, Default)]
+pub struct Work {
+    pub flop: f64,
+    pub byte: f64,
+    pub sample: f64,
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let parts = [("flop", self.flop), ("byte", self.byte), ("sample", self.sample)];
+        let known: Vec<String> = parts.iter().filter(|p| p.1 > 0.0).map(|(unit, n)| format!("{unit}={n:e}")).collect();
+        f.write_str(&known.join(" "))
+    }
+}
+
+pub fn all() -> Vec<Workload> {
+    let mut list = List(Vec::new());
+    networks(&mut list);
+    products(&mut list);
+    convolutions(&mut list);
+    passes(&mut list);
+    small_operations(&mut list);
+    list.0
+}
+
+struct List(Vec<Workload>);
+
+impl List {
+    /// A workload whose repeat is timed from beginning to end.
+    fn add<R>(&mut self, name: impl Into<String>, work: Work, make: impl Fn() -> Box<dyn FnMut() -> R> + 'static)
+    where
+        R: 'static,
+    {
+        self.add_timed(name, work, move || {
+            let mut run = make();
+            Box::new(move || {
+                let start = Instant::now();
+                // Giving the result back is part of it.
+                drop(black_box(run()));
+                start.elapsed().as_secs_f64()
+            })
+        });
+    }
+
+    /// A workload that holds the clock itself.
+    fn add_timed(&mut self, name: impl Into<String>, work: Work, make: impl Fn() -> Run + 'static) {
+        let name = name.into();
+        self.0.push(Workload { name, work, once: false, keep: false, make: Box::new(make) });
+    }
+
+    fn last(&mut self) -> &mut Workload {
+        self.0.last_mut().expect("a workload was added")
+    }
+}
+
+fn mnist_cnn() -> Sequential {
+    sequential![
+        Conv2d::new(1, 32, 3),
+        ReLU,
+        MaxPool2d::new(2),
+        Conv2d::new(32, 64, 3),
+        ReLU,
+        MaxPool2d::new(2),
+        Conv2d::new(64, 64, 3),
+        ReLU,
+        Flatten::default(),
+        Linear::new(576, 64),
+        ReLU,
+        Linear::new(64, 10),
+    ]
+}
+
+/// Products of the forward pass: multiply-adds of (first layer, all layers) for one sample.
+const MNIST_CNN: (f64, f64) =
+    (32. * 676. * 9., 32. * 676. * 9. + 64. * 121. * 288. + 64. * 9. * 576. + 576. * 64. + 640.);
+const MLP: (f64, f64) = (784. * 512., 784. * 512. + 512. * 512. + 5120.);
+
+/// Forward and both gradients, but for that of the first layer's input.
+fn step_work((first, all): (f64, f64), batch: usize) -> Work {
+    Work { flop: 2.0 * batch as f64 * (3.0 * all - first), sample: batch as f64, ..Default::default() }
+}
+
+fn training_step(mut net: Sequential, shape: &[usize]) -> Box<dyn FnMut() -> f32> {
+    let (x, y) = (Tensor::rand(shape), Tensor::from_fn([shape[0]], |i| i as i64 % 10));
+    let mut optimizer = Adam::new(1e-3);
+    Box::new(move || {
+        let loss = record(|| cross_entropy(&net.forward(&x), &y));
+        let value = loss.item();
+        optimizer.step(&mut net, &loss.backward());
+        value
+    })
+}
+
+fn networks(list: &mut List) {
+    list.add("mnist_cnn", step_work(MNIST_CNN, 64), || training_step(mnist_cnn(), &[64, 1, 28, 28]));
+    list.last().keep = true;
+    list.add("mlp", step_work(MLP, 64), || {
+        let net = sequential![Linear::new(784, 512), ReLU, Linear::new(512, 512), ReLU, Linear::new(512, 10)];
+        training_step(net, &[64, 784])
+    });
+    list.last().keep = true;
+    for batch in [1, 256] {
+        let work = Work { flop: 2.0 * batch as f64 * MNIST_CNN.1, sample: batch as f64, ..Default::default() };
+        list.add(format!("infer {batch}"), work, move || {
+            let (net, x) = (mnist_cnn(), Tensor::rand([batch, 1, 28, 28]));
+            Box::new(move || net.forward(&x))
+        });
+        list.last().keep = true;
+    }
+    if let Some(dir) = std::env::var_os("WENGERT_MNIST").map(PathBuf::from) {
+        let work = step_work(MNIST_CNN, 60_000);
+        list.add("mnist epoch", work, move || {
+            let dir = dir.clone();
+            Box::new(move || epoch(&dir))
+        });
+        list.last().once = true;
+    }
+}
+
+/// One epoch of `mnist_cnn`, from the files to the last step, with running loss and accuracy.
+fn epoch(dir: &std::path::Path) -> f64 {
+    let train = Mnist::load(dir).expect("the four files of MNIST").train;
+    let (mut seen, mut hits, mut losses) = (0, 0, 0.0);
+    let (mut net, mut optimizer) = (mnist_cnn(), Adam::new(1e-3));
+    let loader = DataLoader::new(train, 64).shuffle(true).prefetch(2);
+    for (step, (x, y)) in loader.epoch(0).enumerate() {
+        let (loss, logits) = record(|| {
+            let logits = net.forward(&x);
+            (cross_entropy(&logits, &y), logits.detach())
+        });
+        seen += y.numel();
+        losses += f64::from(loss.item()) * y.numel() as f64;
+        hits += logits.argmax(-1, false).eq(&y).to_vec().into_iter().filter(|&hit| hit).count();
+        optimizer.step(&mut net, &loss.backward());
+        if step % 100 == 0 {
+            eprintln!("{seen} samples, loss {:.4}, accuracy {:.4}", losses / seen as f64, hits as f64 / seen as f64);
+        }
+    }
+    hits as f64 / seen as f64
+}
+
+fn products(list: &mut List) {
+    let square = [64, 128, 256, 512, 1024, 2048].map(|n| [n, n, n]);
+    let skinny = [[64, 784, 512], [2048, 128, 1024], [64, 256, 1024], [64, 288, 9216], [7744, 288, 64]];
+    for [m, k, n] in square.into_iter().chain(skinny) {
+        let work = Work { flop: (2 * m * k * n) as f64, ..Default::default() };
+        list.add(format!("sgemm {m}x{k}x{n}"), work, move || {
+            let (a, b) = (Tensor::randn([m, k]), Tensor::randn([k, n]));
+            Box::new(move || a.matmul(&b))
+        });
+    }
+}
+
+fn convolutions(list: &mut List) {
+    for (shape, out, padding) in [([64, 32, 14, 14], 64, 1), ([32, 64, 32, 32], 64, 1), ([64, 1, 28, 28], 32, 0)] {
+        let options = Conv2dOptions { padding: [padding; 2], ..Default::default() };
+        let [batch, channels, height, width] = shape;
+        let positions = batch * (height + 2 * padding - 2) * (width + 2 * padding - 2);
+        let flop = (2 * positions * out * channels * 9) as f64;
+        let name = format!("conv2d {batch}x{channels}x{height}x{width}");
+        let parameters = move || (Tensor::randn([out, channels, 3, 3]).tracked(), Tensor::randn([out]).tracked());
+        list.add(format!("{name} forward"), Work { flop, ..Default::default() }, move || {
+            let (x, (weight, bias)) = (Tensor::randn(shape), parameters());
+            Box::new(move || conv2d(&x, &weight, Some(&bias), options))
+        });
+        // A first layer needs no gradient of its input.
+        let passes = if channels > 1 { 3.0 } else { 2.0 };
+        let work = Work { flop: passes * flop, ..Default::default() };
+        list.add(format!("{name} forward, backward"), work, move || {
+            let (x, (weight, bias)) = (Tensor::randn(shape), parameters());
+            let x = if channels > 1 { x.tracked() } else { x };
+            let grad = Tensor::randn(conv2d(&x, &weight, Some(&bias), options).dims());
+            Box::new(move || record(|| conv2d(&x, &weight, Some(&bias), options)).backward_with(&grad))
+        });
+    }
+}
+
+/// Passes over memory: the bytes are those of every operand and result, once.
+fn passes(list: &mut List) {
+    const N: usize = 4096;
+    let bytes = |elements: usize| Work { byte: 4.0 * elements as f64, ..Default::default() };
+    let mut unary = |name: &str, shape: [usize; 2], result: usize, f: fn(&Tensor) -> Tensor| {
+        list.add(name, bytes(shape[0] * shape[1] + result), move || {
+            let x = Tensor::randn(shape);
+            Box::new(move || f(&x))
+        });
+    };
+    unary("exp 4096x4096", [N, N], N * N, |x| x.exp());
+    unary("tanh 4096x4096", [N, N], N * N, |x| x.tanh());
+    unary("gelu 4096x4096", [N, N], N * N, |x| x.gelu());
+    unary("softmax 4096x1024", [N, 1024], N * 1024, |x| x.softmax(1));
+    unary("sum axis 0 4096x4096", [N, N], N, |x| x.sum_dim(0, false));
+    unary("sum axis 1 4096x4096", [N, N], N, |x| x.sum_dim(1, false));
+    unary("transposed copy 4096x4096", [N, N], N * N, |x| x.t().contiguous());
+    list.add("layer_norm 4096x768", bytes(2 * N * 768), || {
+        let (x, weight, bias) = (Tensor::randn([N, 768]), Tensor::randn([768]), Tensor::randn([768]));
+        Box::new(move || layer_norm(&x, [768], Some(&weight), Some(&bias), 1e-5))
+    });
+    list.add("add 4096x4096", bytes(3 * N * N), || {
+        let (a, b) = (Tensor::randn([N, N]), Tensor::randn([N, N]));
+        Box::new(move || &a + &b)
+    });
+    list.add("add transposed 4096x4096", bytes(3 * N * N), || {
+        let (a, b) = (Tensor::randn([N, N]), Tensor::randn([N, N]));
+        Box::new(move || &a + &b.t())
+    });
+}
+
+/// The cost per operation where there is nearly nothing to compute, from a chain of them.
+fn small_operations(list: &mut List) {
+    const CHAIN: usize = 100;
+    let chain = |x: &Tensor| {
+        record(|| {
+            let mut y = x.relu();
+            for _ in 1..CHAIN {
+                y = y.relu();
+            }
+            y
+        })
+    };
+    list.add_timed("op on 16 forward", Work::default(), move || {
+        let x = Tensor::randn([16]).tracked();
+        Box::new(move || {
+            let start = Instant::now();
+            let y = black_box(chain(&x));
+            let time = start.elapsed().as_secs_f64() / CHAIN as f64;
+            drop(y);
+            time
+        })
+    });
+    list.add_timed("op on 16 backward", Work::default(), move || {
+        let (x, grad) = (Tensor::randn([16]).tracked(), Tensor::ones([16]));
+        Box::new(move || {
+            let y = chain(&x);
+            let start = Instant::now();
+            drop(black_box(y.backward_with(&grad)));
+            start.elapsed().as_secs_f64() / CHAIN as f64
+        })
+    });
+}
