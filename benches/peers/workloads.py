@@ -411,7 +411,8 @@ def main():
         for (variant, _), result in zip(ready[name], results):
             answers.write(f"{name}\t{result:e}\t{variant}\n")
         # What is far from being the best is not measured again.
-        ready[name] = [v for v, result in zip(ready[name], results) if result < FAR * min(results) or v[0][0] == "("]
+        best = min((r for (variant, _), r in zip(ready[name], results) if variant[0] != "("), default=0)
+        ready[name] = [v for v, result in zip(ready[name], results) if result < FAR * best or v[0][0] == "("]
         answers.write("\n")
         answers.flush()
 
