@@ -16,6 +16,7 @@ import math
 import os
 import pathlib
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,9 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 VENV = HERE / ".venv" / "bin" / "python"
+
+# The share of the cores' time that others may take before the figures are void.
+QUIET = 0.05
 
 # What `wengert`'s time is to be: a ratio to that of the best peer, or seconds.
 TARGETS = {
@@ -98,6 +102,16 @@ def machine():
     return f"{model}, {os.cpu_count()} cores{'; ' + flags if flags else ''}"
 
 
+def busy_seconds():
+    """Processor time that the machine has spent so far, and that this command and what it ran have."""
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = sum(usage.ru_utime + usage.ru_stime for usage in own)
+    if not (stat := pathlib.Path("/proc/stat")).exists():
+        return used, used
+    user, nice, system, _, _, irq, softirq, stolen = map(int, stat.read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + stolen) / os.sysconf("SC_CLK_TCK"), used
+
+
 def versions(python, backends):
     modules = ["torch", "keras", "numpy", *backends]
     code = f"from importlib.metadata import version\nfor m in {modules!r}:\n    try: print(m, version(m))\n"
@@ -141,7 +155,7 @@ def verdict(name, ours, ratio):
     return "", ""
 
 
-def report(results, works, order, peers, ceilings, limits, header):
+def report(results, works, order, peers, ceilings, limits, header, quiet):
     """`results[contestant][workload][variant]` is a list of seconds, one for each round."""
 
     def middle(contestant, workload):
@@ -154,8 +168,8 @@ def report(results, works, order, peers, ceilings, limits, header):
 
     out = header + ["", "| ceiling | |", "| --- | ---: |"]
     out += [f"| {name} | {value:.1f} {unit} |" for name, value, unit in ceilings]
-    out += ["", "| workload | wengert | " + " | ".join(peers) + " | ratio to the best | target | met | speed | of the ceiling |"]
-    out += ["| --- | ---: |" + " ---: |" * len(peers) + " ---: | ---: | --- | ---: | ---: |"]
+    columns = ["workload", "wengert", *peers, "ratio to the best", "target", "met", "speed", "of the ceiling"]
+    out += ["", f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
     details = ["", "Best variant of each peer, and in brackets what does less work:", ""]
     for name in order:
         ours = middle("wengert", name)[0][0][0]
@@ -173,9 +187,10 @@ def report(results, works, order, peers, ceilings, limits, header):
             notes += [f"{variant} {duration(seconds)}" for seconds, variant in others]
         ratio = ours / best if math.isfinite(best) else None
         wanted, met = verdict(name, ours, ratio)
+        met = met if quiet else "?"
         speed, part = share(works[name], ours, limits)
         shown = "-" if ratio is None else f"{ratio:.2f}"
-        out.append(f"| {name} | {duration(ours)} | {' | '.join(cells)} | {shown} | {wanted} | {met} | {speed} | {part} |")
+        out.append(f"| {' | '.join([name, duration(ours), *cells, shown, wanted, met, speed, part])} |")
         details.append(f"- {name}: {'; '.join(notes) or 'no peer'}")
     return "\n".join(out + details) + "\n"
 
@@ -207,7 +222,7 @@ def main():
         # XLA takes a thread for each core it is allowed.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
 
-    start = time.perf_counter()
+    start, (machine_before, used_before) = time.perf_counter(), busy_seconds()
     bench = str(cargo_bench())
     ceilings = []
     for line in lines([bench, "--ceilings"], environment):
@@ -256,7 +271,14 @@ def main():
         f"- machine: {machine()}",
         f"- versions: {versions(options.python, backends) if peers else lines(['rustc', '--version'])[0]}",
     ]
-    table = report(results, works, order, peers, ceilings, limits, header)
+    machine_after, used_after = busy_seconds()
+    others = (machine_after - machine_before) - (used_after - used_before)
+    others /= (time.perf_counter() - start) * (os.cpu_count() or 1)
+    header.append(f"- other processes: {100 * max(others, 0):.0f} % of the cores' time")
+    quiet = others < QUIET
+    if not quiet:
+        header += ["", "**The machine was busy with other work: neither the times nor the ratios can be relied on.**"]
+    table = report(results, works, order, peers, ceilings, limits, header, quiet)
     print(table)
     (HERE / "results.md").write_text(table)
     if options.readme:
