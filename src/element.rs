@@ -1,6 +1,7 @@
 //! The sealed element types of tensors: `f32`, `f64` (differentiable: [`Float`]), `i64`, `u8` and `bool`.
 
 use crate::kernels::math;
+use crate::kernels::simd::Isa;
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -56,6 +57,20 @@ pub trait Element:
     fn to_u8(self) -> u8;
     /// Whether the value is not zero.
     fn to_bool(self) -> bool;
+
+    /// The version of a kernel for an instruction set. A version that is not called here is not compiled: only `f32` has
+    /// one for AVX-512, the other types take that for AVX2 there and get the same bits.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn on<A, R>(
+        isa: Isa,
+        args: A,
+        _avx512: impl Fn(A) -> R + Copy,
+        avx2: impl Fn(A) -> R + Copy,
+        portable: impl Fn(A) -> R + Copy,
+    ) -> R {
+        if isa == Isa::Portable { portable(args) } else { avx2(args) }
+    }
 }
 
 /// An element type with arithmetic: all but `bool`.
@@ -179,7 +194,7 @@ pub trait Float: Number + Neg<Output = Self> + crate::kernels::gemm::Gemm {
 }
 
 macro_rules! element {
-    ($t:ty, $dtype:ident, $any:literal, $to:ident, |$x:ident| ($number:expr, $truth:expr)) => {
+    ($t:ty, $dtype:ident, $any:literal, $to:ident, |$x:ident| ($number:expr, $truth:expr) $($item:item)*) => {
         impl sealed::Sealed for $t {}
         impl Element for $t {
             const DTYPE: DType = DType::$dtype;
@@ -213,10 +228,26 @@ macro_rules! element {
                 let $x = self;
                 $truth
             }
+            $($item)*
         }
     };
 }
-element!(f32, F32, true, to_f32, |x| (x, x != 0.0));
+element!(f32, F32, true, to_f32, |x| (x, x != 0.0)
+    #[inline(always)]
+    fn on<A, R>(
+        isa: Isa,
+        args: A,
+        avx512: impl Fn(A) -> R + Copy,
+        avx2: impl Fn(A) -> R + Copy,
+        portable: impl Fn(A) -> R + Copy,
+    ) -> R {
+        match isa {
+            Isa::Portable => portable(args),
+            Isa::Avx2 => avx2(args),
+            Isa::Avx512 => avx512(args),
+        }
+    }
+);
 element!(f64, F64, true, to_f64, |x| (x, x != 0.0));
 element!(i64, I64, true, to_i64, |x| (x, x != 0));
 element!(u8, U8, true, to_u8, |x| (x, x != 0));

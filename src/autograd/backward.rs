@@ -87,6 +87,7 @@ impl<T: Float> Tensor<T> {
     /// # Panics
     /// When there is more than one element, or the tensor was not recorded.
     #[track_caller]
+    #[inline(never)]
     pub fn backward(self) -> Gradients {
         let seed = self.seed("backward");
         self.backward_with(&seed)
@@ -97,6 +98,7 @@ impl<T: Float> Tensor<T> {
     /// # Panics
     /// When the shapes differ, or the tensor was not recorded.
     #[track_caller]
+    #[inline(never)]
     pub fn backward_with(self, cotangent: &Tensor<T>) -> Gradients {
         ensure(self.shape() == cotangent.shape(), || {
             format!("backward_with: {:?}: the cotangent has shape {:?}", self.shape(), cotangent.shape())
@@ -131,6 +133,7 @@ impl<T: Float> Tensor<T> {
     /// # Panics
     /// As [`Tensor::backward_with`], and, by name, at an operation that has no second-order rule.
     #[track_caller]
+    #[inline(never)]
     pub fn backward_graph_with(&self, cotangent: &Tensor<T>) -> Gradients {
         ensure(self.shape() == cotangent.shape(), || {
             format!("backward_graph_with: {:?}: the cotangent has shape {:?}", self.shape(), cotangent.shape())

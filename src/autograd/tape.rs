@@ -18,11 +18,25 @@ pub(crate) struct Entry(ManuallyDrop<AnyNode>);
 type AnyNode = Arc<Node<dyn Rule>>;
 
 struct Node<R: ?Sized> {
+    head: Head,
+    rule: R,
+}
+
+/// What every entry knows. Apart from the rule, so that it is not compiled once for each.
+struct Head {
     id: u64,
     op: &'static str,
     place: &'static Location<'static>,
     layer: Option<Label>,
-    rule: R,
+}
+
+impl Head {
+    #[track_caller]
+    fn new(op: &'static str) -> Head {
+        LIVE.fetch_add(1, Ordering::Relaxed);
+        let (id, place) = (NEXT_ID.fetch_add(1, Ordering::Relaxed), Location::caller());
+        Head { id, op, place, layer: crate::shape::current_layer() }
+    }
 }
 
 /// How an entry turns the gradient of its output into those of its inputs.
@@ -59,7 +73,7 @@ pub fn recorded_ops<T: Float>(x: &Tensor<T>) -> Vec<&'static str> {
     names.into_iter().collect()
 }
 
-impl<R: ?Sized> Drop for Node<R> {
+impl Drop for Head {
     fn drop(&mut self) {
         LIVE.fetch_sub(1, Ordering::Relaxed);
     }
@@ -69,14 +83,7 @@ impl Entry {
     #[track_caller]
     #[inline]
     fn new(op: &'static str, rule: impl Rule + 'static) -> Entry {
-        LIVE.fetch_add(1, Ordering::Relaxed);
-        Entry(ManuallyDrop::new(Arc::new(Node {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            op,
-            place: Location::caller(),
-            layer: crate::shape::current_layer(),
-            rule,
-        })))
+        Entry(ManuallyDrop::new(Arc::new(Node { head: Head::new(op), rule })))
     }
 
     /// An entry without inputs, at which gradients are collected.
@@ -87,11 +94,11 @@ impl Entry {
 
     #[inline]
     pub fn id(&self) -> u64 {
-        self.0.id
+        self.0.head.id
     }
 
     pub fn op(&self) -> &'static str {
-        self.0.op
+        self.0.head.op
     }
 
     pub fn rule(&self) -> &dyn Rule {
@@ -100,8 +107,8 @@ impl Entry {
 
     /// `matmul at src/main.rs:12:5 in fc1`.
     pub fn describe(&self) -> String {
-        let layer = self.0.layer.as_ref().map_or(String::new(), |layer| format!(" in {layer}"));
-        format!("{} at {}{layer}", self.0.op, self.0.place)
+        let layer = self.0.head.layer.as_ref().map_or(String::new(), |layer| format!(" in {layer}"));
+        format!("{} at {}{layer}", self.0.head.op, self.0.head.place)
     }
 }
 
@@ -173,7 +180,11 @@ pub(crate) struct Pull<'a, T: Float> {
     this: &'a Entry,
 }
 
-impl<T: Float> Pull<'_, T> {
+impl<'a, T: Float> Pull<'a, T> {
+    fn new(grad: Any, inputs: &'a [Option<Entry>], this: &'a Entry) -> Self {
+        Pull { grad: grad.get().expect("the gradient has the output's element type"), inputs, this }
+    }
+
     /// Whether input `i` is tracked.
     pub fn needs(&self, i: usize) -> bool {
         self.inputs[i].is_some()
@@ -190,18 +201,18 @@ impl<T: Float> Pull<'_, T> {
     }
 }
 
-struct Op<T, I, F> {
+struct Op<T, S, I, F> {
     inputs: I,
     rule: F,
-    output: PhantomData<fn(T)>,
+    types: PhantomData<fn(T) -> S>,
 }
 
-impl<T, S, I, G, F> Rule for Op<T, I, F>
+impl<T, S, I, G, F> Rule for Op<T, S, I, F>
 where
     T: Float,
     S: Float,
     I: AsRef<[Option<Entry>]> + Send + Sync,
-    G: IntoIterator<Item = Option<Tensor<S>>>,
+    G: AsMut<[Option<Tensor<S>>]>,
     F: Fn(Pull<T>) -> G + Send + Sync,
 {
     fn inputs(&self) -> &[Option<Entry>] {
@@ -209,14 +220,17 @@ where
     }
 
     fn pull(&self, grad: Any, this: &Entry, give: &mut dyn FnMut(usize, Any)) {
-        let grad = grad.get().expect("the gradient has the output's element type");
-        let inputs = self.inputs.as_ref();
-        for (i, grad) in (self.rule)(Pull { grad, inputs, this }).into_iter().enumerate() {
-            if let Some(grad) = grad
-                && inputs[i].is_some()
-            {
-                give(i, Any::of(grad));
-            }
+        let pull = Pull::new(grad, self.inputs.as_ref(), this);
+        give_all(self.inputs.as_ref(), (self.rule)(pull).as_mut(), give);
+    }
+}
+
+fn give_all<S: Float>(inputs: &[Option<Entry>], grads: &mut [Option<Tensor<S>>], give: &mut dyn FnMut(usize, Any)) {
+    for (i, grad) in grads.iter_mut().enumerate() {
+        if let Some(grad) = grad.take()
+            && inputs[i].is_some()
+        {
+            give(i, Any::of(grad));
         }
     }
 }
@@ -243,8 +257,12 @@ where
     if !is_tracked(&inputs) {
         return output;
     }
-    let inputs = inputs.map(|x| x.entry.clone());
-    Tensor { entry: Some(Entry::new(op, Op { inputs, rule: rule(), output: PhantomData })), ..output }
+    let entry = Entry::new(op, Op { inputs: entries(inputs), rule: rule(), types: PhantomData });
+    output.with_entry(entry)
+}
+
+fn entries<T: Float, const N: usize>(inputs: [&Tensor<T>; N]) -> [Option<Entry>; N] {
+    inputs.map(|x| x.entry.clone())
 }
 
 /// [`record_op`] for a number of inputs that is known only at run time.
@@ -262,7 +280,7 @@ where
         return output;
     }
     let inputs: Vec<_> = inputs.iter().map(|x| x.entry.clone()).collect();
-    Tensor { entry: Some(Entry::new(op, Op { inputs, rule: rule(), output: PhantomData })), ..output }
+    output.with_entry(Entry::new(op, Op { inputs, rule: rule(), types: PhantomData }))
 }
 
 /// [`record_op`] for one input of another float type.
@@ -280,10 +298,14 @@ where
         return output;
     }
     let inputs = [input.entry.clone()];
-    Tensor { entry: Some(Entry::new(op, Op { inputs, rule: rule(), output: PhantomData })), ..output }
+    output.with_entry(Entry::new(op, Op { inputs, rule: rule(), types: PhantomData }))
 }
 
 impl<T: Float> Tensor<T> {
+    fn with_entry(self, entry: Entry) -> Tensor<T> {
+        Tensor { entry: Some(entry), ..self }
+    }
+
     /// The same values as a leaf of the tape: what is computed from it under [`record`](crate::record) is recorded, and
     /// [`Gradients`](crate::Gradients) holds its gradient.
     #[track_caller]

@@ -5,7 +5,7 @@
 //! function and no function is compiled once per layout.
 
 use super::parallel::{GRAIN, chunks_mut};
-use super::simd::{Isa, isa, simd};
+use super::simd::{isa, simd};
 use super::strided::{TILE, Tile, copy_tile, for_tiles, row_major};
 use crate::element::Element;
 use std::mem::MaybeUninit;
@@ -13,35 +13,65 @@ use std::mem::MaybeUninit;
 pub use super::strided::{MAX_RANK, View};
 
 simd! {
-    fn map_loop[T: Copy, U, F: Fn(T) -> U](x: &[T], y: &mut [U], f: F) {
+    fn map_loop[T: Element, U, F: Fn(T) -> U](x: &[T], y: &mut [U], f: F) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = f(x);
         }
     }
 
-    fn map_mut_loop[T: Copy, F: Fn(T) -> T](x: &mut [T], f: F) {
+    fn map_mut_loop[T: Element, F: Fn(T) -> T](x: &mut [T], f: F) {
         for x in x {
             *x = f(*x);
         }
     }
 
-    fn zip_loop[T: Copy, U: Copy, V, F: Fn(T, U) -> V](a: &[T], b: &[U], y: &mut [V], f: F) {
+    fn zip_loop[T: Element, U: Copy, V, F: Fn(T, U) -> V](a: &[T], b: &[U], y: &mut [V], f: F) {
         for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
             *y = f(a, b);
         }
     }
 
-    fn zip_mut_loop[T: Copy, U: Copy, F: Fn(T, U) -> T](a: &mut [T], b: &[U], f: F) {
+    fn zip_mut_loop[T: Element, U: Copy, F: Fn(T, U) -> T](a: &mut [T], b: &[U], f: F) {
         for (a, &b) in a.iter_mut().zip(b) {
             *a = f(*a, b);
         }
     }
 
-    fn zip3_loop[T: Copy, U: Copy, V: Copy, W, F: Fn(T, U, V) -> W](a: &[T], b: &[U], c: &[V], y: &mut [W], f: F) {
+    fn zip3_loop[T: Element, U: Copy, V: Copy, W, F: Fn(T, U, V) -> W](a: &[T], b: &[U], c: &[V], y: &mut [W], f: F) {
         for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
             *y = f(a, b, c);
         }
     }
+}
+
+/// A loop over contiguous pieces of the operands, called through a pointer: so the traversals, from those of this file up to
+/// the tensors', are compiled once for each kind of operands, and for each function only its loop.
+pub(crate) type Loop1<'a, T, U> = &'a (dyn Fn(&[T], &mut [U]) + Sync);
+/// [`Loop1`] of two operands.
+pub(crate) type Loop2<'a, T, U, V> = &'a (dyn Fn(&[T], &[U], &mut [V]) + Sync);
+/// [`Loop1`] of three operands.
+type Loop3<'a, T, U, V, W> = &'a (dyn Fn(&[T], &[U], &[V], &mut [W]) + Sync);
+
+/// The loop of a function.
+pub(crate) fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Copy + Sync) -> impl Fn(&[T], &mut [U]) + Sync {
+    let isa = isa();
+    move |x, y| map_loop(isa, x, y, f)
+}
+
+/// The loop of a function of two operands.
+pub(crate) fn loop2<T: Element, U: Element, V: Element>(
+    f: impl Fn(T, U) -> V + Copy + Sync,
+) -> impl Fn(&[T], &[U], &mut [V]) + Sync {
+    let isa = isa();
+    move |a, b, y| zip_loop(isa, a, b, y, f)
+}
+
+/// The loop of a function of three operands.
+fn loop3<T: Element, U: Element, V: Element, W: Element>(
+    f: impl Fn(T, U, V) -> W + Copy + Sync,
+) -> impl Fn(&[T], &[U], &[V], &mut [W]) + Sync {
+    let isa = isa();
+    move |a, b, c, y| zip3_loop(isa, a, b, c, y, f)
 }
 
 /// `y[i] = f(x[i])`.
@@ -50,22 +80,29 @@ simd! {
 /// Where the lengths differ.
 #[inline]
 pub fn map<T: Element, U: Element>(x: &[T], y: &mut [U], f: impl Fn(T) -> U + Copy + Send + Sync) {
+    run1(x, y, &loop1(f));
+}
+
+pub(crate) fn run1<T: Element, U: Element>(x: &[T], y: &mut [U], run: Loop1<T, U>) {
     assert_eq!(x.len(), y.len(), "map: lengths differ");
-    let isa = isa();
     if y.len() <= GRAIN {
-        return map_loop(isa, x, y, f);
+        return run(x, y);
     }
-    chunks_mut(y, GRAIN, |start, y| map_loop(isa, &x[start..start + y.len()], y, f));
+    chunks_mut(y, GRAIN, |start, y| run(&x[start..start + y.len()], y));
 }
 
 /// `x[i] = f(x[i])`.
 #[inline]
 pub fn map_mut<T: Element>(x: &mut [T], f: impl Fn(T) -> T + Copy + Send + Sync) {
     let isa = isa();
+    run_mut(x, &|x| map_mut_loop(isa, x, f));
+}
+
+fn run_mut<T: Element>(x: &mut [T], run: &(dyn Fn(&mut [T]) + Sync)) {
     if x.len() <= GRAIN {
-        return map_mut_loop(isa, x, f);
+        return run(x);
     }
-    chunks_mut(x, GRAIN, |_, x| map_mut_loop(isa, x, f));
+    chunks_mut(x, GRAIN, |_, x| run(x));
 }
 
 /// `y[i] = f(a[i], b[i])`.
@@ -79,14 +116,17 @@ pub fn zip<T: Element, U: Element, V: Element>(
     y: &mut [V],
     f: impl Fn(T, U) -> V + Copy + Send + Sync,
 ) {
+    run2(a, b, y, &loop2(f));
+}
+
+pub(crate) fn run2<T: Element, U: Element, V: Element>(a: &[T], b: &[U], y: &mut [V], run: Loop2<T, U, V>) {
     assert!(a.len() == y.len() && b.len() == y.len(), "zip: lengths {}, {}, {} differ", a.len(), b.len(), y.len());
-    let isa = isa();
     if y.len() <= GRAIN {
-        return zip_loop(isa, a, b, y, f);
+        return run(a, b, y);
     }
     chunks_mut(y, GRAIN, |start, y| {
         let range = start..start + y.len();
-        zip_loop(isa, &a[range.clone()], &b[range], y, f);
+        run(&a[range.clone()], &b[range], y);
     });
 }
 
@@ -98,10 +138,7 @@ pub fn zip<T: Element, U: Element, V: Element>(
 pub fn zip_mut<T: Element, U: Element>(a: &mut [T], b: &[U], f: impl Fn(T, U) -> T + Copy + Send + Sync) {
     assert_eq!(a.len(), b.len(), "zip_mut: lengths differ");
     let isa = isa();
-    if a.len() <= GRAIN {
-        return zip_mut_loop(isa, a, b, f);
-    }
-    chunks_mut(a, GRAIN, |start, a| zip_mut_loop(isa, a, &b[start..start + a.len()], f));
+    run1(b, a, &|b, a| zip_mut_loop(isa, a, b, f));
 }
 
 /// `y[i] = f(a[i], b[i], c[i])`.
@@ -116,15 +153,24 @@ pub fn zip3<T: Element, U: Element, V: Element, W: Element>(
     y: &mut [W],
     f: impl Fn(T, U, V) -> W + Copy + Send + Sync,
 ) {
+    run3(a, b, c, y, &loop3(f));
+}
+
+fn run3<T: Element, U: Element, V: Element, W: Element>(
+    a: &[T],
+    b: &[U],
+    c: &[V],
+    y: &mut [W],
+    run: Loop3<T, U, V, W>,
+) {
     let n = y.len();
     assert!(a.len() == n && b.len() == n && c.len() == n, "zip3: lengths differ");
-    let isa = isa();
     if n <= GRAIN {
-        return zip3_loop(isa, a, b, c, y, f);
+        return run(a, b, c, y);
     }
     chunks_mut(y, GRAIN, |start, y| {
         let range = start..start + y.len();
-        zip3_loop(isa, &a[range.clone()], &b[range.clone()], &c[range], y, f);
+        run(&a[range.clone()], &b[range.clone()], &c[range], y);
     });
 }
 
@@ -225,18 +271,21 @@ pub fn map_strided<T: Element, U: Element>(
     y: &mut [U],
     f: impl Fn(T) -> U + Copy + Send + Sync,
 ) {
+    run1_strided(dims, x, y, &loop1(f));
+}
+
+pub(crate) fn run1_strided<T: Element, U: Element>(dims: &[usize], x: View<T>, y: &mut [U], run: Loop1<T, U>) {
     let n = output_len(dims, y.len());
     x.check(dims);
     if let Some(x) = x.contiguous(dims, n) {
-        return map(x, y, f);
+        return run1(x, y, run);
     }
-    let isa: Isa = isa();
     let out = Output(y.as_mut_ptr());
     for_tiles(dims, [x.strides, &row_major(dims)[..dims.len()]], &|tile| {
         let mut scratch = Scratch::new();
         // SAFETY: `check` found every element of the view in its data.
         let x = unsafe { scratch.fetch(x.data, &tile, 0) };
-        for_rows(&out, &tile, |y, start, end| map_loop(isa, &x[start..end], y, f));
+        for_rows(&out, &tile, |y, start, end| run(&x[start..end], y));
     });
 }
 
@@ -251,19 +300,28 @@ pub fn zip_strided<T: Element, U: Element, V: Element>(
     y: &mut [V],
     f: impl Fn(T, U) -> V + Copy + Send + Sync,
 ) {
+    run2_strided(dims, a, b, y, &loop2(f));
+}
+
+pub(crate) fn run2_strided<T: Element, U: Element, V: Element>(
+    dims: &[usize],
+    a: View<T>,
+    b: View<U>,
+    y: &mut [V],
+    run: Loop2<T, U, V>,
+) {
     let n = output_len(dims, y.len());
     a.check(dims);
     b.check(dims);
     if let (Some(a), Some(b)) = (a.contiguous(dims, n), b.contiguous(dims, n)) {
-        return zip(a, b, y, f);
+        return run2(a, b, y, run);
     }
-    let isa: Isa = isa();
     let out = Output(y.as_mut_ptr());
     for_tiles(dims, [a.strides, b.strides, &row_major(dims)[..dims.len()]], &|tile| {
         let (mut scratch_a, mut scratch_b) = (Scratch::new(), Scratch::new());
         // SAFETY: `check` found every element of the views in their data.
         let (a, b) = unsafe { (scratch_a.fetch(a.data, &tile, 0), scratch_b.fetch(b.data, &tile, 1)) };
-        for_rows(&out, &tile, |y, start, end| zip_loop(isa, &a[start..end], &b[start..end], y, f));
+        for_rows(&out, &tile, |y, start, end| run(&a[start..end], &b[start..end], y));
     });
 }
 
@@ -279,14 +337,24 @@ pub fn zip3_strided<T: Element, U: Element, V: Element, W: Element>(
     y: &mut [W],
     f: impl Fn(T, U, V) -> W + Copy + Send + Sync,
 ) {
+    run3_strided(dims, a, b, c, y, &loop3(f));
+}
+
+fn run3_strided<T: Element, U: Element, V: Element, W: Element>(
+    dims: &[usize],
+    a: View<T>,
+    b: View<U>,
+    c: View<V>,
+    y: &mut [W],
+    run: Loop3<T, U, V, W>,
+) {
     let n = output_len(dims, y.len());
     a.check(dims);
     b.check(dims);
     c.check(dims);
     if let (Some(a), Some(b), Some(c)) = (a.contiguous(dims, n), b.contiguous(dims, n), c.contiguous(dims, n)) {
-        return zip3(a, b, c, y, f);
+        return run3(a, b, c, y, run);
     }
-    let isa: Isa = isa();
     let out = Output(y.as_mut_ptr());
     for_tiles(dims, [a.strides, b.strides, c.strides, &row_major(dims)[..dims.len()]], &|tile| {
         let (mut room_a, mut room_b, mut room_c) = (Scratch::new(), Scratch::new(), Scratch::new());
@@ -294,7 +362,7 @@ pub fn zip3_strided<T: Element, U: Element, V: Element, W: Element>(
         let (a, b, c) =
             unsafe { (room_a.fetch(a.data, &tile, 0), room_b.fetch(b.data, &tile, 1), room_c.fetch(c.data, &tile, 2)) };
         for_rows(&out, &tile, |y, start, end| {
-            zip3_loop(isa, &a[start..end], &b[start..end], &c[start..end], y, f);
+            run(&a[start..end], &b[start..end], &c[start..end], y);
         });
     });
 }

@@ -74,6 +74,7 @@ simd! {
 ///
 /// # Panics
 /// When the lengths differ.
+#[inline(never)]
 pub fn sgd<T: Float>(p: &mut [T], g: &[T], velocity: Option<&mut [T]>, first: bool, step: SgdStep) {
     assert_eq!(p.len(), g.len(), "sgd: lengths differ");
     let isa = isa();
@@ -96,6 +97,7 @@ pub fn sgd<T: Float>(p: &mut [T], g: &[T], velocity: Option<&mut [T]>, first: bo
 ///
 /// # Panics
 /// When the lengths differ.
+#[inline(never)]
 pub fn adam<T: Float>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: AdamStep) {
     assert!(p.len() == g.len() && p.len() == m.len() && p.len() == v.len(), "adam: lengths differ");
     let isa = isa();

@@ -18,7 +18,7 @@ const COLUMNS: usize = 1 << 12;
 
 simd! {
     /// One piece of a row.
-    fn fold_piece[T: Copy, F: Fn(T, T) -> T](x: &[T], start: T, f: F) -> T {
+    fn fold_piece[T: Element, F: Fn(T, T) -> T](x: &[T], start: T, f: F) -> T {
         let mut lanes = [start; LANES];
         let chunks = x.chunks_exact(LANES);
         let rest = chunks.remainder();
@@ -41,7 +41,7 @@ simd! {
     }
 
     /// Rows of `stride` elements, of which `y.len()` are folded into `y`.
-    fn fold_rows[T: Copy, F: Fn(T, T) -> T](x: &[T], rows: usize, stride: usize, y: &mut [T], f: F) {
+    fn fold_rows[T: Element, F: Fn(T, T) -> T](x: &[T], rows: usize, stride: usize, y: &mut [T], f: F) {
         let columns = y.len();
         for row in 0..rows {
             let x = &x[row * stride..][..columns];

@@ -96,32 +96,35 @@ pub fn with_isa<R>(isa: Isa, f: impl FnOnce() -> R) -> R {
 ///
 /// Generics stand in square brackets: `simd! { pub fn scale[T: Number](x: &mut [T], by: T) { ... } }`. The body runs on
 /// the caller's thread. The compiled function takes the [`Isa`] first: the entry of a kernel asks [`isa`] once, and hands
-/// it to the work that it gives to other threads.
+/// it to the work that it gives to other threads. The first of the generics is the element type, which has a say in
+/// what is compiled ([`Element::on`](crate::element::Element::on)).
 macro_rules! simd {
-    ($($(#[$meta:meta])* $vis:vis fn $name:ident [$($generics:tt)*] ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)+) => {$(
+    ($(
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident [$T:ident : $($generics:tt)*] ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
+    )+) => {$(
         $(#[$meta])*
         #[allow(clippy::too_many_arguments, reason = "kernels take slices and sizes")]
-        $vis fn $name<$($generics)*>(isa: $crate::kernels::simd::Isa, $($arg: $ty),*) $(-> $ret)? {
+        #[allow(unused_unsafe, reason = "without these instruction sets the versions are plain functions")]
+        $vis fn $name<$T: $($generics)*>(isa: $crate::kernels::simd::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
-            fn body<$($generics)*>($($arg: $ty),*) $(-> $ret)? $body
+            fn body<$T: $($generics)*>($($arg: $ty),*) $(-> $ret)? $body
 
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            fn avx512<$($generics)*>($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma"))]
+            fn avx512<$T: $($generics)*>($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
 
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            fn avx2<$($generics)*>($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+            fn avx2<$T: $($generics)*>($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
 
-            match isa {
+            $T::on(
+                isa,
+                ($($arg,)*),
                 // SAFETY: `isa()` and `with_isa` only ever give what was detected on this machine.
-                #[cfg(target_arch = "x86_64")]
-                $crate::kernels::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                |($($arg,)*)| unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
-                $crate::kernels::simd::Isa::Avx2 => unsafe { avx2($($arg),*) },
-                _ => body($($arg),*),
-            }
+                |($($arg,)*)| unsafe { avx2($($arg),*) },
+                |($($arg,)*)| body($($arg),*),
+            )
         }
     )+};
 }

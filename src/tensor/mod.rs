@@ -6,7 +6,7 @@ mod print;
 use crate::autograd::Entry;
 use crate::element::{DType, Element};
 use crate::error::{Error, Result};
-use crate::kernels::elementwise::{self, View};
+use crate::kernels::elementwise::{self, Loop1, Loop2, View};
 use crate::memory::Storage;
 use crate::shape::{Layout, Shape, ensure};
 
@@ -83,6 +83,7 @@ impl<T: Element> Tensor<T> {
     }
 
     /// All elements in row-major order, copied.
+    #[inline(never)]
     pub fn to_vec(&self) -> Vec<T> {
         self.packed().elements().to_vec()
     }
@@ -97,6 +98,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When there is not exactly one element.
     #[track_caller]
+    #[inline(never)]
     pub fn item(&self) -> T {
         ensure(self.numel() == 1, || format!("item: {:?}: expected one element, found {}", self.shape(), self.numel()));
         self.storage.as_slice()[self.layout.offset]
@@ -107,6 +109,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When the number of indices is not the rank, or an index is out of range.
     #[track_caller]
+    #[inline(never)]
     pub fn get(&self, index: &[usize]) -> T {
         let shape = self.shape();
         ensure(index.len() == shape.len() && index.iter().zip(shape).all(|(i, n)| i < n), || {
@@ -124,6 +127,7 @@ impl<T: Element> Tensor<T> {
     }
 
     /// The same values in row-major order, without a tape entry; a copy only where they do not stand so already.
+    #[inline(never)]
     pub(crate) fn packed(&self) -> Tensor<T> {
         if self.is_contiguous() { self.detached() } else { self.map_to(|x| x) }
     }
@@ -145,6 +149,7 @@ impl<T: Element> Tensor<T> {
     }
 
     /// The elements for writing; copied first where another handle reads them.
+    #[inline(never)]
     pub(crate) fn make_mut(&mut self) -> &mut [T] {
         if self.get_mut().is_none() {
             let entry = self.entry.take();
@@ -165,10 +170,15 @@ impl<T: Element> Tensor<T> {
     #[inline]
     #[track_caller]
     pub(crate) fn build(shape: impl Into<Shape>, fill: impl FnOnce(&mut [T])) -> Tensor<T> {
-        let layout = Layout::contiguous(shape.into());
-        let mut storage = Storage::scratch(layout.shape.numel());
-        fill(storage.get_mut().expect("the only handle: just made"));
-        Tensor { storage, layout, entry: None }
+        let mut y = Tensor::unwritten(shape.into());
+        fill(y.storage.get_mut().expect("the only handle: just made"));
+        y
+    }
+
+    #[inline(never)]
+    fn unwritten(shape: Shape) -> Tensor<T> {
+        let layout = Layout::contiguous(shape);
+        Tensor { storage: Storage::scratch(layout.shape.numel()), layout, entry: None }
     }
 
     /// A view of the same storage.
@@ -180,11 +190,15 @@ impl<T: Element> Tensor<T> {
     /// `f` of every element, without a tape entry.
     #[inline]
     pub(crate) fn map_to<U: Element>(&self, f: impl Fn(T) -> U + Copy + Send + Sync) -> Tensor<U> {
+        self.loop1(&elementwise::loop1(f))
+    }
+
+    fn loop1<U: Element>(&self, run: Loop1<T, U>) -> Tensor<U> {
         Tensor::build(self.dims(), |y| {
             if self.is_contiguous() {
-                elementwise::map(self.elements(), y, f);
+                elementwise::run1(self.elements(), y, run);
             } else {
-                elementwise::map_strided(self.shape(), self.view(), y, f);
+                elementwise::run1_strided(self.shape(), self.view(), y, run);
             }
         })
     }
@@ -198,12 +212,17 @@ impl<T: Element> Tensor<T> {
         other: &Tensor<U>,
         f: impl Fn(T, U) -> V + Copy + Send + Sync,
     ) -> Tensor<V> {
+        self.loop2(op, other, &elementwise::loop2(f))
+    }
+
+    #[track_caller]
+    fn loop2<U: Element, V: Element>(&self, op: &str, other: &Tensor<U>, run: Loop2<T, U, V>) -> Tensor<V> {
         if self.layout.shape == other.layout.shape && self.is_contiguous() && other.is_contiguous() {
-            return Tensor::build(self.dims(), |y| elementwise::zip(self.elements(), other.elements(), y, f));
+            return Tensor::build(self.dims(), |y| elementwise::run2(self.elements(), other.elements(), y, run));
         }
         let shape = broadcast_shape(op, &self.layout.shape, &other.layout.shape);
         let (a, b) = (self.expanded(&shape), other.expanded(&shape));
-        Tensor::build(shape, |y| elementwise::zip_strided(&shape, a.view(), b.view(), y, f))
+        Tensor::build(shape, |y| elementwise::run2_strided(&shape, a.view(), b.view(), y, run))
     }
 
     /// Expanded to a shape that this one is known to broadcast to.

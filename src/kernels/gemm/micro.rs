@@ -35,7 +35,10 @@ pub(super) unsafe fn walk<V: Vector, const M: usize, const N: usize>(t: &Walk<V:
     // SAFETY: above.
     unsafe {
         let mut acc = [[V::splat(zero); N]; M];
-        let start: [*const V::T; M] = std::array::from_fn(|i| t.a.wrapping_add(t.rows.get_unchecked(i)[0]));
+        let mut start = [t.a; M];
+        for i in 0..M {
+            start[i] = t.a.wrapping_add(t.rows.get_unchecked(i)[0]);
+        }
         for u in t.outer {
             for v in t.inner {
                 let at = u[0].wrapping_add(v[0]);

@@ -211,11 +211,9 @@ macro_rules! kernels {
 }
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+use std::arch::x86_64::{__m256, __m256d, __m512};
 #[cfg(target_arch = "x86_64")]
 kernels!(avx512_f32, f32, __m512, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
-#[cfg(target_arch = "x86_64")]
-kernels!(avx512_f64, f64, __m512d, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
 kernels!(avx2_f32, f32, __m256, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
@@ -243,9 +241,7 @@ pub(super) fn f32_kernels(isa: Isa) -> &'static Kernels<f32> {
 pub(super) fn f64_kernels(isa: Isa) -> &'static Kernels<f64> {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &avx512_f64::KERNELS,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2_f64::KERNELS,
+        Isa::Avx2 | Isa::Avx512 => &avx2_f64::KERNELS,
         _ => &baseline_f64::KERNELS,
     }
 }
