@@ -98,6 +98,8 @@
 //! `try_` twins ([`Tensor::try_from_vec`], [`nn::Layer::try_forward`]) do so for foreign data.
 
 pub mod autograd;
+#[doc(hidden)]
+pub mod compiled;
 pub mod data;
 pub mod element;
 pub mod error;

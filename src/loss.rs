@@ -77,6 +77,7 @@ impl<T: Float> Default for CrossEntropyOptions<T> {
 /// # Panics
 /// As [`cross_entropy`].
 #[track_caller]
+#[inline(never)]
 pub fn cross_entropy_with<T: Float>(
     logits: &Tensor<T>,
     target: &Tensor<i64>,
@@ -145,6 +146,7 @@ pub fn mse_loss<T: Float>(x: &Tensor<T>, target: &Tensor<T>) -> Tensor<T> {
 /// # Panics
 /// As [`mse_loss`].
 #[track_caller]
+#[inline(never)]
 pub fn mse_loss_with<T: Float>(x: &Tensor<T>, target: &Tensor<T>, reduction: Reduction) -> Tensor<T> {
     same_shape("mse_loss", x, target);
     let y = x.zip_to("mse_loss", target, |x, t| (x - t) * (x - t));
@@ -197,6 +199,7 @@ impl<T: Float> Default for BinaryCrossEntropyOptions<T> {
 /// # Panics
 /// As [`binary_cross_entropy_with_logits`].
 #[track_caller]
+#[inline(never)]
 pub fn binary_cross_entropy_with_logits_with<T: Float>(
     logits: &Tensor<T>,
     target: &Tensor<T>,

@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["nn"],
     &["loss", "optim"],
     &["data", "io", "train"],
+    &["compiled"],
 ];
 
 /// Arrows that run upwards on purpose: an element type forwards to its kernels.

@@ -32,7 +32,10 @@ const DEFLATE_EXPANSION: u64 = 1032;
 /// # Errors
 /// When the file is missing, is not a regular file, or is not exactly one intact IDX file of unsigned bytes.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<Idx> {
-    let path = path.as_ref();
+    read_file(path.as_ref())
+}
+
+fn read_file(path: &Path) -> Result<Idx> {
     let failed = |e| Error::io(path, "an IDX file", e);
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {

@@ -72,9 +72,16 @@ pub fn save_tensors(
     tensors: &[(impl AsRef<str>, AnyTensor)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let path = path.as_ref();
-    distinct(path, tensors.iter().map(|(name, _)| name.as_ref()))?;
-    let mut tensors: Vec<_> = tensors.iter().map(|(name, x)| (name.as_ref(), Dtype::of(x.dtype()), x)).collect();
+    let tensors = tensors.iter().map(|(name, x)| (name.as_ref(), Dtype::of(x.dtype()), x)).collect();
+    save_listed(path.as_ref(), tensors, metadata)
+}
+
+fn save_listed(
+    path: &Path,
+    mut tensors: Vec<(&str, Dtype, &AnyTensor)>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    distinct(path, tensors.iter().map(|(name, ..)| *name))?;
     // Large elements first: then each stands at a multiple of its size.
     tensors.sort_by_key(|(_, dtype, _)| Reverse(dtype.bits()));
     let header = header::write(tensors.iter().map(|(name, dtype, x)| (*name, *dtype, x.shape())), metadata);
@@ -113,7 +120,10 @@ pub(super) fn distinct<'a>(path: &Path, names: impl Iterator<Item = &'a str>) ->
 /// has a tensor of another element type ([`Error::KeyDtype`]). No file, however broken, makes this allocate more than
 /// its own length and what its tensors fill.
 pub fn load_tensors(path: impl AsRef<Path>) -> Result<TensorFile> {
-    let path = path.as_ref();
+    load_listed(path.as_ref())
+}
+
+fn load_listed(path: &Path) -> Result<TensorFile> {
     let (Header { entries, metadata, .. }, mut reader) = Reader::open(path)?;
     if let Some(entry) = entries.iter().find(|entry| entry.dtype.ours().is_none()) {
         let expected = "F32, F64, F16, BF16, I64, U8 or BOOL";
@@ -147,6 +157,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The tensor of an entry whose element type reads as `T`.
+    #[inline(never)]
     pub fn read<T: Element>(&mut self, entry: &Entry) -> Result<Tensor<T>> {
         let bytes = entry.shape.iter().product::<usize>().saturating_mul(size_of::<T>());
         // A sparse file may be as long as it says and yet exceed the memory; asked this way, that is no abort.

@@ -35,6 +35,7 @@ impl<T: Number> Tensor<T> {
 
 /// A gradient of a broadcast result, summed back to the operand's shape.
 #[track_caller]
+#[inline(never)]
 pub(super) fn unbroadcast<T: Float>(grad: Tensor<T>, shape: &Shape) -> Tensor<T> {
     if grad.dims() == *shape { grad } else { grad.sum_to(*shape) }
 }
@@ -42,18 +43,21 @@ pub(super) fn unbroadcast<T: Float>(grad: Tensor<T>, shape: &Shape) -> Tensor<T>
 impl<T: Float> Tensor<T> {
     /// `self + other` with NumPy broadcasting; the operator `+`.
     #[track_caller]
+    #[inline(never)]
     pub fn add(&self, other: &Tensor<T>) -> Tensor<T> {
         add(self, other, self.zip_to("add", other, |a, b| a + b))
     }
 
     /// `self - other` with NumPy broadcasting; the operator `-`.
     #[track_caller]
+    #[inline(never)]
     pub fn sub(&self, other: &Tensor<T>) -> Tensor<T> {
         sub(self, other, self.zip_to("sub", other, |a, b| a - b))
     }
 
     /// `self * other`, element by element, with NumPy broadcasting; the operator `*`.
     #[track_caller]
+    #[inline(never)]
     pub fn mul(&self, other: &Tensor<T>) -> Tensor<T> {
         let y = self.zip_to("mul", other, |a, b| a * b);
         record_op("mul", y, [self, other], || {
@@ -71,6 +75,7 @@ impl<T: Float> Tensor<T> {
 
     /// `self / other`, element by element, with NumPy broadcasting; the operator `/`.
     #[track_caller]
+    #[inline(never)]
     pub fn div(&self, other: &Tensor<T>) -> Tensor<T> {
         let y = self.zip_to("div", other, |a, b| a / b);
         record_op("div", y, [self, other], || {
@@ -87,18 +92,21 @@ impl<T: Float> Tensor<T> {
 
     /// `-self`.
     #[track_caller]
+    #[inline(never)]
     pub fn neg(&self) -> Tensor<T> {
         record_op("neg", self.map_to(|x| -x), [self], || |pull: Pull<T>| [Some(-pull.grad)])
     }
 
     /// `self + c`.
     #[track_caller]
+    #[inline(never)]
     pub fn add_scalar(&self, c: T) -> Tensor<T> {
         shift(self, self.map_to(move |x| x + c))
     }
 
     /// `self * c`.
     #[track_caller]
+    #[inline(never)]
     pub fn mul_scalar(&self, c: T) -> Tensor<T> {
         scale(self, c, self.map_to(move |x| x * c))
     }
@@ -166,8 +174,8 @@ macro_rules! operator {
         }
         impl<T: Float> $Trait<&Tensor<T>> for Tensor<T> {
             type Output = Tensor<T>;
+            #[inline(never)]
             #[track_caller]
-            #[inline]
             fn $method(self, $b: &Tensor<T>) -> Tensor<T> {
                 let $a = self;
                 $owned_left
@@ -202,6 +210,7 @@ impl<T: Float> Neg for &Tensor<T> {
 }
 impl<T: Float> Neg for Tensor<T> {
     type Output = Tensor<T>;
+    #[inline(never)]
     #[track_caller]
     fn neg(self) -> Tensor<T> {
         if self.entry.is_none() { self.map_into(|x| -x) } else { Tensor::neg(&self) }
@@ -213,8 +222,8 @@ macro_rules! scalar_right {
     ($Trait:ident $method:ident, |$x:ident, $c:ident| $value:expr, |$y:ident| $record:expr) => {
         impl<T: Float> $Trait<T> for &Tensor<T> {
             type Output = Tensor<T>;
+            #[inline(never)]
             #[track_caller]
-            #[inline]
             fn $method(self, $c: T) -> Tensor<T> {
                 let $y = self.map_to(move |$x| $value);
                 let $x = self;
@@ -223,8 +232,8 @@ macro_rules! scalar_right {
         }
         impl<T: Float> $Trait<T> for Tensor<T> {
             type Output = Tensor<T>;
+            #[inline(never)]
             #[track_caller]
-            #[inline]
             fn $method(self, $c: T) -> Tensor<T> {
                 if self.entry.is_none() { self.map_into(move |$x| $value) } else { $Trait::$method(&self, $c) }
             }

@@ -14,10 +14,17 @@ macro_rules! binary {
             $(#[$meta])*
             #[track_caller]
             pub fn $name(&self, other: impl Borrow<Tensor<T>>) -> Tensor<T> {
-                let other = other.borrow();
-                let y = self.zip_to(stringify!($name), other, |$a: T, $b: T| $value);
-                record_op(stringify!($name), y, [self, other], || {
-                    let saved = (self.clone(), other.clone());
+                $name(self, other.borrow())
+            }
+        )+}
+
+        $(
+            #[inline(never)]
+            #[track_caller]
+            fn $name<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
+                let y = a.zip_to(stringify!($name), b, |$a: T, $b: T| $value);
+                record_op(stringify!($name), y, [a, b], || {
+                    let saved = (a.clone(), b.clone());
                     move |pull: Pull<T>| {
                         let (a, b) = (&saved.0, &saved.1);
                         let da = pull.when(0, |grad| {
@@ -40,11 +47,16 @@ macro_rules! binary {
                     }
                 })
             }
-        )+}
+        )+
 
         /// The names of the rows, for the test that every operation is checked.
         #[doc(hidden)]
         pub const NAMES: &[&str] = &[$(stringify!($name)),+];
+
+        /// For the list of what is compiled here.
+        pub(crate) fn compiled<T: Float>() -> Vec<*const ()> {
+            vec![$($name::<T> as *const ()),+]
+        }
     };
 }
 

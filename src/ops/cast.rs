@@ -15,6 +15,7 @@ impl<T: Element> Tensor<T> {
     /// assert_eq!(x.cast::<i64>().to_vec(), [0, 1]);
     /// assert_eq!(x.cast::<bool>().to_vec(), [false, true]);
     /// ```
+    #[inline(never)]
     #[track_caller]
     pub fn cast<U: Element>(&self) -> Tensor<U> {
         let y = self.map_to(U::of_element);
@@ -33,6 +34,10 @@ impl<T: Element> Tensor<T> {
 fn recorded<S: Float, R: Float, T: Element, U: Element>(x: &Tensor<T>, y: Tensor<U>) -> Tensor<U> {
     let x: &Tensor<S> = (x as &dyn Dynamic).downcast_ref().expect("S is T");
     let y: Tensor<R> = same(y).expect("R is U");
-    let y = record_as("cast", y, x, || |pull: Pull<R>| [Some(pull.grad.cast::<S>())]);
-    same(y).expect("R is U")
+    same(floats(x, y)).expect("R is U")
+}
+
+#[track_caller]
+fn floats<S: Float, R: Float>(x: &Tensor<S>, y: Tensor<R>) -> Tensor<R> {
+    record_as("cast", y, x, || |pull: Pull<R>| [Some(pull.grad.cast::<S>())])
 }

@@ -11,12 +11,14 @@ macro_rules! compare {
     ($($(#[$meta:meta])* $name:ident, $scalar:ident: $op:tt;)+) => {
         impl<T: Element> Tensor<T> {$(
             $(#[$meta])*
+            #[inline(never)]
             #[track_caller]
             pub fn $name(&self, other: &Tensor<T>) -> Tensor<bool> {
                 self.zip_to(stringify!($name), other, |a, b| a $op b)
             }
 
             #[doc = concat!("[`Tensor::", stringify!($name), "`] with one value.")]
+            #[inline(never)]
             pub fn $scalar(&self, value: T) -> Tensor<bool> {
                 self.map_to(move |a| a $op value)
             }
@@ -70,6 +72,7 @@ impl Tensor<bool> {
     /// # Panics
     /// When the shapes do not broadcast together.
     #[track_caller]
+    #[inline(never)]
     pub fn choose<T: Element>(&self, a: &Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
         let both = broadcast_shape("where", &a.dims(), &b.dims());
         let shape = broadcast_shape("where", &self.dims(), &both);
@@ -112,6 +115,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When the shapes do not broadcast together.
     #[track_caller]
+    #[inline(never)]
     pub fn masked_fill(&self, mask: &Tensor<bool>, value: T) -> Tensor<T> {
         mask.choose(&Tensor::scalar(value), self)
     }

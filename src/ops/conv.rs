@@ -117,6 +117,7 @@ fn check_output(op: &str, conv: &Conv, dy: &[usize]) {
 /// When a rank or the channels do not fit, the groups do not divide the channels, the (dilated) kernel is larger than the
 /// padded input, or a stride or dilation is 0. An input without a batch dimension is not taken.
 #[track_caller]
+#[inline(never)]
 pub fn conv2d<T: Float>(
     x: &Tensor<T>,
     weight: &Tensor<T>,
@@ -184,6 +185,7 @@ fn weight_shape(conv: &Conv) -> [usize; 4] {
 /// # Panics
 /// As [`conv2d`] of an input `[batch, in, h, w]`, and when that would not have the output's shape of `dy`.
 #[track_caller]
+#[inline(never)]
 pub fn conv2d_grad_input<T: Float>(
     dy: &Tensor<T>,
     weight: &Tensor<T>,
@@ -225,6 +227,7 @@ pub fn conv2d_grad_input<T: Float>(
 /// # Panics
 /// As [`conv2d`] with a weight of that shape, and when it would not have the output's shape of `dy`.
 #[track_caller]
+#[inline(never)]
 pub fn conv2d_grad_weight<T: Float>(
     x: &Tensor<T>,
     dy: &Tensor<T>,

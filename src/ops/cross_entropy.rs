@@ -18,6 +18,7 @@ use crate::tensor::Tensor;
 /// # Panics
 /// When the shapes do not fit, or a target is neither a class nor `ignore_index`.
 #[track_caller]
+#[inline(never)]
 pub(crate) fn softmax_cross_entropy<T: Float>(
     logits: &Tensor<T>,
     targets: &Tensor<i64>,

@@ -24,6 +24,7 @@ use crate::tensor::Tensor;
 /// # Panics
 /// When `p` is not between 0 and 1.
 #[track_caller]
+#[inline(never)]
 pub fn dropout<T: Float>(x: &Tensor<T>, p: f64) -> Tensor<T> {
     ensure((0.0..=1.0).contains(&p), || {
         format!("dropout: {:?}: expected a probability between 0 and 1, found {p}", x.shape())

@@ -30,6 +30,7 @@ pub fn embedding<T: Float>(weight: &Tensor<T>, index: &Tensor<i64>) -> Tensor<T>
 /// # Panics
 /// As [`embedding`], and when `padding_idx` is not the number of a row.
 #[track_caller]
+#[inline(never)]
 pub fn embedding_padded<T: Float>(weight: &Tensor<T>, index: &Tensor<i64>, padding_idx: Option<usize>) -> Tensor<T> {
     let shape = weight.shape();
     ensure(shape.len() == 2, || format!("embedding: {shape:?}: expected a weight of [num, dim]"));

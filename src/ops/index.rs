@@ -87,6 +87,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When `index` has not one dimension, or names a slice that is not there.
     #[track_caller]
+    #[inline(never)]
     pub fn index_select(&self, dim: isize, index: &Tensor<i64>) -> Tensor<T> {
         let dim = axis("index_select", self.shape(), dim);
         let y = self.index_select_to(dim, index);
@@ -98,6 +99,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When the index has another rank or is larger outside `dim`, or an index is out of range.
     #[track_caller]
+    #[inline(never)]
     pub fn gather(&self, dim: isize, index: &Tensor<i64>) -> Tensor<T> {
         let dim = axis("gather", self.shape(), dim);
         let places = self.gather_places("gather", dim, index);
@@ -164,6 +166,7 @@ impl<T: Float> Tensor<T> {
     /// When the index and the source differ in shape, the index has another rank or is larger outside `dim`, or an index is
     /// out of range.
     #[track_caller]
+    #[inline(never)]
     pub fn scatter_add(&self, dim: isize, index: &Tensor<i64>, source: &Tensor<T>) -> Tensor<T> {
         let dim = axis("scatter_add", self.shape(), dim);
         ensure(index.shape() == source.shape(), || {

@@ -17,6 +17,7 @@ use std::any::Any as Dynamic;
 /// # Panics
 /// When there is no tensor, or a size differs.
 #[track_caller]
+#[inline(never)]
 pub fn cat<T: Element>(tensors: &[&Tensor<T>], dim: isize) -> Tensor<T> {
     ensure(!tensors.is_empty(), || "cat: expected at least one tensor, found none".to_string());
     let dim = axis("cat", tensors[0].shape(), dim);
@@ -75,6 +76,7 @@ fn recorded<F: Float, T: Element>(tensors: &[&Tensor<T>], y: Tensor<T>, dim: usi
 /// # Panics
 /// When there is no tensor, or the shapes differ.
 #[track_caller]
+#[inline(never)]
 pub fn stack<T: Element>(tensors: &[&Tensor<T>], dim: isize) -> Tensor<T> {
     ensure(!tensors.is_empty(), || "stack: expected at least one tensor, found none".to_string());
     for x in tensors {

@@ -41,6 +41,7 @@ impl<T: Float> Tensor<T> {
     /// # Panics
     /// When the inner dimensions differ, the batches do not broadcast, or one operand is a scalar.
     #[track_caller]
+    #[inline(never)]
     pub fn matmul(&self, other: &Tensor<T>) -> Tensor<T> {
         let (a, b) = (self, other);
         ensure(a.rank() > 0 && b.rank() > 0, || {
@@ -107,6 +108,7 @@ fn product<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
 /// # Panics
 /// When the sizes do not fit.
 #[track_caller]
+#[inline(never)]
 pub fn linear<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<T>>) -> Tensor<T> {
     ensure(weight.rank() == 2, || format!("linear: weight {:?}: expected [out, in]", weight.shape()));
     let (out, inner) = (weight.size(0), weight.size(1));

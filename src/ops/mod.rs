@@ -30,6 +30,8 @@ pub use dropout::dropout;
 pub use embedding::{embedding, embedding_padded};
 pub use join::{cat, stack};
 pub use matmul::linear;
+pub(crate) use norm::layer_norm_over;
 pub use norm::{BatchNormed, batch_norm, batch_norm_with, layer_norm};
 pub use pool::{AvgPool2dOptions, MaxPool2dOptions, avg_pool2d, max_pool2d};
+pub(crate) use pool::{avg_pool2d_of, max_pool2d_of};
 pub use slicing::{Index, Indices, step};

@@ -143,6 +143,7 @@ impl<T: Float> Saved<T> {
 /// # Panics
 /// When there are fewer than two dimensions, there is one value per channel or none, or a parameter is not `[channels]`.
 #[track_caller]
+#[inline(never)]
 pub fn batch_norm<T: Float>(
     x: &Tensor<T>,
     weight: Option<&Tensor<T>>,
@@ -181,6 +182,7 @@ pub fn batch_norm<T: Float>(
 /// # Panics
 /// When there are fewer than two dimensions, or a parameter is not `[channels]`.
 #[track_caller]
+#[inline(never)]
 pub fn batch_norm_with<T: Float>(
     x: &Tensor<T>,
     mean: &Tensor<T>,
@@ -252,7 +254,18 @@ pub fn layer_norm<T: Float>(
     bias: Option<&Tensor<T>>,
     eps: f64,
 ) -> Tensor<T> {
-    let shape = shape.into();
+    layer_norm_over(x, shape.into(), weight, bias, eps)
+}
+
+#[inline(never)]
+#[track_caller]
+pub(crate) fn layer_norm_over<T: Float>(
+    x: &Tensor<T>,
+    shape: Shape,
+    weight: Option<&Tensor<T>>,
+    bias: Option<&Tensor<T>>,
+    eps: f64,
+) -> Tensor<T> {
     ensure(shape.rank() > 0 && x.shape().ends_with(&shape), || {
         format!("layer_norm: {:?}: expected an input that ends in {shape}", x.shape())
     });

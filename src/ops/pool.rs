@@ -91,7 +91,13 @@ fn sizes<T: Float>(op: &str, x: &Tensor<T>, kernel: [usize; 2], options: MaxPool
 /// than the padded image.
 #[track_caller]
 pub fn max_pool2d<T: Float>(x: &Tensor<T>, kernel: impl Into<Pair>, options: MaxPool2dOptions) -> Tensor<T> {
-    let (p, shape) = sizes("max_pool2d", x, kernel.into().0, options);
+    max_pool2d_of(x, kernel.into(), options)
+}
+
+#[inline(never)]
+#[track_caller]
+pub(crate) fn max_pool2d_of<T: Float>(x: &Tensor<T>, kernel: Pair, options: MaxPool2dOptions) -> Tensor<T> {
+    let (p, shape) = sizes("max_pool2d", x, kernel.0, options);
     let packed = x.packed();
     if !is_tracked(&[x]) {
         return Tensor::build(shape, |y| max::forward(&p, packed.elements(), y));
@@ -151,9 +157,15 @@ fn max_pool2d_take<T: Float, I: Element>(x: &Tensor<T>, places: &Tensor<I>, p: P
 /// As [`max_pool2d`].
 #[track_caller]
 pub fn avg_pool2d<T: Float>(x: &Tensor<T>, kernel: impl Into<Pair>, options: AvgPool2dOptions) -> Tensor<T> {
+    avg_pool2d_of(x, kernel.into(), options)
+}
+
+#[inline(never)]
+#[track_caller]
+pub(crate) fn avg_pool2d_of<T: Float>(x: &Tensor<T>, kernel: Pair, options: AvgPool2dOptions) -> Tensor<T> {
     let AvgPool2dOptions { stride, padding, ceil_mode, count_include_pad } = options;
     let windows = MaxPool2dOptions { stride, padding, ceil_mode, ..Default::default() };
-    let (p, shape) = sizes("avg_pool2d", x, kernel.into().0, windows);
+    let (p, shape) = sizes("avg_pool2d", x, kernel.0, windows);
     average(x, Average { p, count_include_pad, input: x.dims(), output: shape })
 }
 

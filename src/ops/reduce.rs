@@ -88,11 +88,20 @@ impl<T: Number> Tensor<T> {
     /// When there is no such dimension, or one is named twice.
     #[track_caller]
     pub fn sum_dim(&self, dims: impl Dims, keepdim: bool) -> Tensor<T> {
-        let mask = dims.mask("sum", self.shape());
-        let y = self.fold(&mask, T::ZERO, T::plus);
+        self.sum_over(dims.mask("sum", self.shape()), keepdim)
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn sum_over(&self, mask: [bool; MAX_RANK], keepdim: bool) -> Tensor<T> {
+        let y = self.summed(&mask);
         let kept = y.dims();
         let y = if keepdim { y } else { y.without_dims(&mask) };
         view_op("sum", self, y, SumBack { shape: self.dims(), kept })
+    }
+
+    fn summed(&self, mask: &[bool; MAX_RANK]) -> Tensor<T> {
+        self.fold(mask, T::ZERO, T::plus)
     }
 
     /// The sum of all elements, as a scalar.
@@ -107,7 +116,12 @@ impl<T: Number> Tensor<T> {
     /// When `shape` does not broadcast to this one.
     #[track_caller]
     pub fn sum_to(&self, shape: impl Into<Shape>) -> Tensor<T> {
-        let shape = shape.into();
+        self.sum_to_shape(shape.into())
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn sum_to_shape(&self, shape: Shape) -> Tensor<T> {
         let lead = self.rank().checked_sub(shape.rank());
         let fits = lead.is_some_and(|lead| (0..shape.rank()).all(|d| [1, self.shape()[lead + d]].contains(&shape[d])));
         ensure(fits, || format!("sum_to: {shape} does not broadcast to {:?}", self.shape()));
@@ -116,7 +130,7 @@ impl<T: Number> Tensor<T> {
         for (dim, reduced) in mask.iter_mut().enumerate().take(self.rank()) {
             *reduced = dim < lead || (shape[dim - lead] == 1 && self.shape()[dim] != 1);
         }
-        let y = self.fold(&mask, T::ZERO, T::plus);
+        let y = self.summed(&mask);
         let kept = y.dims();
         let y = y.viewed(crate::shape::Layout::contiguous(shape));
         view_op("sum", self, y, SumBack { shape: self.dims(), kept })
@@ -127,6 +141,7 @@ impl<T: Number> Tensor<T> {
     /// # Panics
     /// When there is no such dimension, or its size is 0 while there is something to find.
     #[track_caller]
+    #[inline(never)]
     pub fn argmax(&self, dim: isize, keepdim: bool) -> Tensor<i64> {
         self.arg("argmax", dim, keepdim, |a, b| a > b || (is_nan(a) && !is_nan(b)))
     }
@@ -136,6 +151,7 @@ impl<T: Number> Tensor<T> {
     /// # Panics
     /// As [`Tensor::argmax`].
     #[track_caller]
+    #[inline(never)]
     pub fn argmin(&self, dim: isize, keepdim: bool) -> Tensor<i64> {
         self.arg("argmin", dim, keepdim, |a, b| a < b || (is_nan(a) && !is_nan(b)))
     }
@@ -166,7 +182,7 @@ impl<T: Number> Tensor<T> {
     /// When there is no such dimension, one is named twice, or there is nothing to choose from.
     #[track_caller]
     pub fn amax(&self, dims: impl Dims, keepdim: bool) -> Tensor<T> {
-        self.extreme("amax", dims, keepdim, T::LOWEST, T::maximum)
+        self.amax_over(dims.mask("amax", self.shape()), keepdim)
     }
 
     /// The smallest element over the given dimensions; NaN where there is one. Equal ones share the gradient evenly.
@@ -175,7 +191,7 @@ impl<T: Number> Tensor<T> {
     /// As [`Tensor::amax`].
     #[track_caller]
     pub fn amin(&self, dims: impl Dims, keepdim: bool) -> Tensor<T> {
-        self.extreme("amin", dims, keepdim, T::HIGHEST, T::minimum)
+        self.amin_over(dims.mask("amin", self.shape()), keepdim)
     }
 
     /// The largest element of all, as a scalar.
@@ -196,16 +212,27 @@ impl<T: Number> Tensor<T> {
         self.amin(.., false)
     }
 
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn amax_over(&self, mask: [bool; MAX_RANK], keepdim: bool) -> Tensor<T> {
+        self.extreme("amax", mask, keepdim, T::LOWEST, T::maximum)
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn amin_over(&self, mask: [bool; MAX_RANK], keepdim: bool) -> Tensor<T> {
+        self.extreme("amin", mask, keepdim, T::HIGHEST, T::minimum)
+    }
+
     #[track_caller]
     fn extreme(
         &self,
         op: &'static str,
-        dims: impl Dims,
+        mask: [bool; MAX_RANK],
         keepdim: bool,
         start: T,
         f: impl Fn(T, T) -> T + Copy + Send + Sync,
     ) -> Tensor<T> {
-        let mask = dims.mask(op, self.shape());
         let full = kept(&self.dims(), &mask);
         ensure(self.numel() > 0 || full.numel() == 0, || {
             format!("{op}: {:?}: there is nothing to choose from", self.shape())
@@ -244,7 +271,13 @@ impl<T: Float> Tensor<T> {
     /// As [`Tensor::sum_dim`].
     #[track_caller]
     pub fn mean_dim(&self, dims: impl Dims, keepdim: bool) -> Tensor<T> {
-        let sum = self.sum_dim(dims, keepdim);
+        self.mean_over(dims.mask("sum", self.shape()), keepdim)
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn mean_over(&self, mask: [bool; MAX_RANK], keepdim: bool) -> Tensor<T> {
+        let sum = self.sum_over(mask, keepdim);
         let count = self.numel() as f64 / sum.numel().max(1) as f64;
         sum / T::of(count)
     }
@@ -261,7 +294,12 @@ impl<T: Float> Tensor<T> {
     /// As [`Tensor::sum_dim`].
     #[track_caller]
     pub fn prod_dim(&self, dims: impl Dims, keepdim: bool) -> Tensor<T> {
-        let mask = dims.mask("prod", self.shape());
+        self.prod_over(dims.mask("prod", self.shape()), keepdim)
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn prod_over(&self, mask: [bool; MAX_RANK], keepdim: bool) -> Tensor<T> {
         let y = self.fold(&mask, T::ONE, |a, b| a * b);
         let y = record_op("prod", y, [self], || {
             let (x, reduced) = (self.clone(), mask);
@@ -310,12 +348,16 @@ impl<T: Float> Tensor<T> {
     /// As [`Tensor::sum_dim`].
     #[track_caller]
     pub fn var_dim(&self, dims: impl Dims, correction: usize, keepdim: bool) -> Tensor<T> {
-        let mask = dims.mask("var", self.shape());
+        self.var_over(dims.mask("var", self.shape()), correction, keepdim)
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn var_over(&self, mask: [bool; MAX_RANK], correction: usize, keepdim: bool) -> Tensor<T> {
         let full = kept(&self.dims(), &mask);
         let count = self.numel() / full.numel().max(1);
-        let listed: Vec<isize> = (0..self.rank()).filter(|&d| mask[d]).map(|d| d as isize).collect();
-        let centred = self - self.mean_dim(&listed[..], true);
-        let squares = centred.square().sum_dim(&listed[..], keepdim);
+        let centred = self - self.mean_over(mask, true);
+        let squares = centred.square().sum_over(mask, keepdim);
         squares / T::of((count as f64 - correction as f64).max(0.0))
     }
 

@@ -4,7 +4,7 @@ use super::reduce::{dropped, kept};
 use crate::autograd::{Pull, is_recording, record_op};
 use crate::element::Float;
 use crate::kernels::{elementwise, softmax};
-use crate::shape::{Dims, axis};
+use crate::shape::{Dims, MAX_RANK, axis};
 use crate::tensor::Tensor;
 
 /// A shape cut at a dimension: `[outer, n, inner]`.
@@ -25,6 +25,7 @@ impl<T: Float> Tensor<T> {
     /// # Panics
     /// When there is no such dimension.
     #[track_caller]
+    #[inline(never)]
     pub fn softmax(&self, dim: isize) -> Tensor<T> {
         let cut = cut(self.shape(), axis("softmax", self.shape(), dim));
         let x = self.packed();
@@ -54,6 +55,7 @@ impl<T: Float> Tensor<T> {
     /// # Panics
     /// When there is no such dimension.
     #[track_caller]
+    #[inline(never)]
     pub fn log_softmax(&self, dim: isize) -> Tensor<T> {
         let cut = cut(self.shape(), axis("log_softmax", self.shape(), dim));
         let x = self.packed();
@@ -84,7 +86,12 @@ impl<T: Float> Tensor<T> {
     /// When there is no such dimension, or one is named twice.
     #[track_caller]
     pub fn logsumexp(&self, dims: impl Dims, keepdim: bool) -> Tensor<T> {
-        let mask = dims.mask("logsumexp", self.shape());
+        self.logsumexp_over(dims.mask("logsumexp", self.shape()), keepdim)
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn logsumexp_over(&self, mask: [bool; MAX_RANK], keepdim: bool) -> Tensor<T> {
         let mut y = self.packed();
         // Along one dimension after the other: log sum exp of log sum exp is that of all.
         for dim in (0..self.rank()).rev().filter(|&dim| mask[dim]) {

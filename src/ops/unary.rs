@@ -23,6 +23,7 @@ macro_rules! unary {
     ($($(#[$meta:meta])* $name:ident ($($arg:ident),*): |$x:ident| $value:expr, $of:ident |$v:ident| $derivative:expr;)+) => {
         impl<T: Float> Tensor<T> {$(
             $(#[$meta])*
+            #[inline(never)]
             #[track_caller]
             pub fn $name(&self $(, $arg: f64)*) -> Tensor<T> {
                 let y = self.map_to(move |$x: T| $value);
@@ -44,6 +45,11 @@ macro_rules! unary {
         /// The names of the rows, for the test that every operation is checked.
         #[doc(hidden)]
         pub const NAMES: &[&str] = &[$(stringify!($name)),+];
+
+        /// For the list of what is compiled here.
+        pub(crate) fn compiled<T: Float>() -> Vec<*const ()> {
+            vec![$(Tensor::<T>::$name as *const ()),+]
+        }
     };
 }
 
@@ -174,13 +180,8 @@ impl<T: Float> Saved<T> {
     }
 }
 
-/// `f(grad, saved)` element by element; in place where nobody else holds the gradient.
+/// `f(grad, saved)` element by element; in place where nobody else holds the gradient, else in a copy.
 fn fused<T: Float>(mut grad: Tensor<T>, saved: &Tensor<T>, f: impl Fn(T, T) -> T + Copy + Send + Sync) -> Tensor<T> {
-    if saved.is_contiguous()
-        && let Some(out) = grad.get_mut()
-    {
-        elementwise::zip_mut(out, saved.elements(), f);
-        return grad;
-    }
-    grad.zip_to("backward", saved, f)
+    elementwise::zip_mut(grad.make_mut(), saved.packed().elements(), f);
+    grad
 }

@@ -102,7 +102,12 @@ impl<T: Element> Tensor<T> {
     /// When the sizes do not hold as many elements as there are.
     #[track_caller]
     pub fn reshape(&self, sizes: impl Sizes) -> Tensor<T> {
-        let sizes = sizes.sizes();
+        self.reshape_to(&sizes.sizes())
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn reshape_to(&self, sizes: &[isize]) -> Tensor<T> {
         let known: usize = sizes.iter().filter(|&&n| n >= 0).map(|&n| n as usize).product();
         let open = sizes.iter().filter(|&&n| n < 0).count();
         ensure(open <= 1 && sizes.iter().all(|&n| n >= -1), || {
@@ -134,6 +139,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When there is no such dimension.
     #[track_caller]
+    #[inline(never)]
     pub fn flatten(&self, start_dim: isize) -> Tensor<T> {
         if self.rank() == 0 {
             return self.reshape([1_usize]);
@@ -147,6 +153,7 @@ impl<T: Element> Tensor<T> {
 
     /// The same values in row-major order without gaps; a copy only where they do not stand so.
     #[track_caller]
+    #[inline(never)]
     pub fn contiguous(&self) -> Tensor<T> {
         if self.is_contiguous() {
             self.clone()
@@ -160,6 +167,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// Unless `order` names every dimension once.
     #[track_caller]
+    #[inline(never)]
     pub fn permute(&self, order: &[isize]) -> Tensor<T> {
         let rank = self.rank();
         ensure(order.len() == rank, || format!("permute: {:?}: {order:?} does not name every dimension", self.shape()));
@@ -177,6 +185,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When there is no such dimension.
     #[track_caller]
+    #[inline(never)]
     pub fn transpose(&self, dim0: isize, dim1: isize) -> Tensor<T> {
         let (a, b) = (axis("transpose", self.shape(), dim0), axis("transpose", self.shape(), dim1));
         let mut order: Vec<isize> = (0..self.rank() as isize).collect();
@@ -195,6 +204,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When there is no such dimension.
     #[track_caller]
+    #[inline(never)]
     pub fn squeeze(&self, dim: isize) -> Tensor<T> {
         let dim = axis("squeeze", self.shape(), dim);
         if self.shape()[dim] != 1 {
@@ -208,6 +218,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When the result has no such dimension, or would have more than eight.
     #[track_caller]
+    #[inline(never)]
     pub fn unsqueeze(&self, dim: isize) -> Tensor<T> {
         let rank = self.rank() as isize + 1;
         ensure(-rank <= dim && dim < rank, || {
@@ -224,7 +235,12 @@ impl<T: Element> Tensor<T> {
     /// When a size differs and is not 1.
     #[track_caller]
     pub fn expand(&self, shape: impl Into<Shape>) -> Tensor<T> {
-        let shape = shape.into();
+        self.expand_to(shape.into())
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    pub(crate) fn expand_to(&self, shape: Shape) -> Tensor<T> {
         let Some(layout) = self.layout.expand(&shape) else {
             fail(format!("expand: {:?} to {shape:?}: only dimensions of size 1 can be repeated", self.shape()))
         };
@@ -236,6 +252,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When there is no such dimension, or the range leaves it.
     #[track_caller]
+    #[inline(never)]
     pub fn narrow(&self, dim: isize, start: usize, length: usize) -> Tensor<T> {
         let axis = axis("narrow", self.shape(), dim);
         let size = self.shape()[axis];
@@ -250,6 +267,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When there is no such dimension, the range leaves it, or the step is 0.
     #[track_caller]
+    #[inline(never)]
     pub fn slice(&self, dim: isize, start: usize, end: usize, step: usize) -> Tensor<T> {
         let axis = axis("slice", self.shape(), dim);
         let size = self.shape()[axis];
@@ -263,7 +281,8 @@ impl<T: Element> Tensor<T> {
     }
 
     #[track_caller]
-    pub(super) fn slice_counted(&self, dim: usize, start: usize, length: usize, step: usize) -> Tensor<T> {
+    #[inline(never)]
+    pub(crate) fn slice_counted(&self, dim: usize, start: usize, length: usize, step: usize) -> Tensor<T> {
         let y = self.viewed(self.layout.slice(dim, start, length, step));
         view_op("slice", self, y, Slice { shape: self.dims(), dim, start, step })
     }
@@ -273,6 +292,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When there is no such dimension or index.
     #[track_caller]
+    #[inline(never)]
     pub fn select(&self, dim: isize, index: isize) -> Tensor<T> {
         let axis = axis("select", self.shape(), dim);
         let size = self.shape()[axis] as isize;
@@ -287,6 +307,7 @@ impl<T: Element> Tensor<T> {
     /// # Panics
     /// When there is no such dimension, or the size is 0.
     #[track_caller]
+    #[inline(never)]
     pub fn split(&self, size: usize, dim: isize) -> Vec<Tensor<T>> {
         let axis = axis("split", self.shape(), dim);
         ensure(size > 0, || format!("split: {:?}: parts of size 0", self.shape()));
