@@ -8,6 +8,7 @@ use super::dtype::Dtype;
 use super::json::{Json, write_string};
 use crate::error::{Error, Result};
 use crate::shape::MAX_RANK;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
@@ -117,7 +118,8 @@ impl Header {
     /// Begins are offsets from the header's end (`data`) before and from the file's begin after.
     fn check_places(&mut self, path: &Path, data: u64, length: u64) -> Result<()> {
         let mut end = 0;
-        for &i in &in_order(&self.entries, |entry| (entry.begin, entry.bytes())) {
+        let place = |entry: &Entry| (entry.begin, entry.bytes());
+        for &i in &in_order(self.entries.len(), &|i, j| place(&self.entries[i]).cmp(&place(&self.entries[j]))) {
             let entry = &mut self.entries[i as usize];
             if entry.begin != end {
                 let expected = format!("{} to begin at {end}, where the tensor before it ends", entry.name);
@@ -132,13 +134,17 @@ impl Header {
             return Err(Error::malformed(path, data, format!("{end} bytes of tensors up to the end"), found));
         }
         self.entries.sort_unstable_by_key(|entry| (entry.begin, entry.bytes()));
-        self.by_name = in_order(&self.entries, |entry| &*entry.name);
+        self.by_name = self.names_in_order();
         Ok(())
+    }
+
+    fn names_in_order(&self) -> Vec<u32> {
+        in_order(self.entries.len(), &|i, j| self.entries[i].name.cmp(&self.entries[j].name))
     }
 
     /// Finds that no name stands twice.
     fn check_names(&self, path: &Path) -> Result<()> {
-        let by_name = in_order(&self.entries, |entry| &*entry.name);
+        let by_name = self.names_in_order();
         let name = |i: u32| &*self.entries[i as usize].name;
         let mut twice: Vec<String> = Vec::new();
         for pair in by_name.windows(2) {
@@ -150,10 +156,10 @@ impl Header {
     }
 }
 
-/// The places of the entries in the order of a key.
-fn in_order<'a, K: Ord>(entries: &'a [Entry], key: impl Fn(&'a Entry) -> K) -> Vec<u32> {
-    let mut places: Vec<u32> = (0..entries.len() as u32).collect();
-    places.sort_unstable_by_key(|&i| key(&entries[i as usize]));
+/// The numbers below `count` in an order. Not generic: a sort is long to compile.
+pub(super) fn in_order(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<u32> {
+    let mut places: Vec<u32> = (0..count as u32).collect();
+    places.sort_unstable_by(|&i, &j| compare(i as usize, j as usize));
     places
 }
 

@@ -7,7 +7,6 @@ use super::{AnyTensor, file, write_atomically};
 use crate::element::{DType, Element};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -78,12 +77,13 @@ pub fn save_tensors(
 
 fn save_listed(
     path: &Path,
-    mut tensors: Vec<(&str, Dtype, &AnyTensor)>,
+    tensors: Vec<(&str, Dtype, &AnyTensor)>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
     distinct(path, tensors.iter().map(|(name, ..)| *name))?;
     // Large elements first: then each stands at a multiple of its size.
-    tensors.sort_by_key(|(_, dtype, _)| Reverse(dtype.bits()));
+    let of_size = |bits| tensors.iter().filter(move |(_, dtype, _)| dtype.bits() == bits);
+    let tensors: Vec<_> = [64, 32, 16, 8].into_iter().flat_map(of_size).collect();
     let header = header::write(tensors.iter().map(|(name, dtype, x)| (*name, *dtype, x.shape())), metadata);
     write_atomically(path, |out| {
         out.write_all(&header)?;
@@ -103,10 +103,11 @@ fn save_listed(
 
 /// Finds that no name stands for two things.
 pub(super) fn distinct<'a>(path: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let mut names: Vec<&str> = names.chain([METADATA]).collect();
-    names.sort_unstable();
+    let names: Vec<&str> = names.chain([METADATA]).collect();
+    let order = header::in_order(names.len(), &|i, j| names[i].cmp(names[j]));
+    let name = |i: u32| names[i as usize];
     let mut twice: Vec<String> =
-        names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].into()).collect();
+        order.windows(2).filter(|pair| name(pair[0]) == name(pair[1])).map(|pair| name(pair[0]).into()).collect();
     twice.dedup();
     if twice.is_empty() { Ok(()) } else { Err(Error::duplicate_keys(path, twice)) }
 }
