@@ -75,10 +75,7 @@ fn floats<T: Float>() -> Vec<*const ()> {
 fn labels() -> Vec<*const ()> {
     let mut all = vec![Tensor::<i64>::cast::<u8> as *const (), Tensor::<u8>::cast::<i64> as *const ()];
     all.extend(methods!(i64:
-        packed to_vec item get sum_over argmax argmin
-        eq eq_scalar ne ne_scalar lt lt_scalar le le_scalar gt gt_scalar ge ge_scalar
-        reshape_to flatten contiguous permute transpose squeeze unsqueeze expand_to
-        slice_counted narrow slice select split));
+        packed to_vec item get eq eq_scalar ne_scalar reshape_to permute squeeze unsqueeze slice_counted narrow select));
     all.extend(methods!(u8: packed to_vec item));
     all.extend(methods!(bool: packed to_vec item));
     all
