@@ -85,8 +85,8 @@ fn labels() -> Vec<*const ()> {
 /// wait for it in vain.
 #[inline(never)]
 pub fn compiled() -> Vec<*const ()> {
-    let mut all = [floats::<f32>(), labels()].concat();
+    let all = [floats::<f32>(), labels()].concat();
     #[cfg(debug_assertions)]
-    all.extend(floats::<f64>());
+    let all = [all, floats::<f64>()].concat();
     all
 }
