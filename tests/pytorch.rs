@@ -1,16 +1,20 @@
 //! Values and all gradients against PyTorch, from the fixtures that `tests/fixtures/make.py` wrote.
 
+#[path = "support/cnn.rs"]
+mod cnn;
+
+use cnn::Cnn;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use wengert::io::{self, TensorFile};
 use wengert::loss::{self, BinaryCrossEntropyOptions, CrossEntropyOptions, Reduction};
 use wengert::nn::{
-    BatchNorm2d, Conv2d, Conv2dOptions, Embedding, EmbeddingOptions, Layer, LayerNorm, Linear, LinearOptions,
-    MaxPool2d, Module, Slot, Tanh,
+    BatchNorm2d, Conv2d, Conv2dOptions, Embedding, EmbeddingOptions, Layer, LayerNorm, Linear, LinearOptions, Module,
+    Slot, Tanh,
 };
 use wengert::ops::{self, AvgPool2dOptions, Conv2dOptions as Options, MaxPool2dOptions};
 use wengert::optim::{Adam, AdamOptions, AdamW, Optimizer, Sgd, SgdOptions};
-use wengert::{Gradients, Tensor, module, record, sequential};
+use wengert::{Gradients, Tensor, record, sequential};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -270,34 +274,9 @@ fn embedding(all: &mut Fixture) {
     all.compare_gradients("embedding", &layer, &grads);
 }
 
-/// The network of `examples/mnist_cnn.rs`.
-struct Cnn {
-    conv1: Conv2d,
-    conv2: Conv2d,
-    conv3: Conv2d,
-    fc1: Linear,
-    fc2: Linear,
-}
-module!(Cnn { conv1, conv2, conv3, fc1, fc2 });
-
-impl Layer for Cnn {
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let pool = MaxPool2d::new(2);
-        let x = pool.forward(&self.conv1.forward(x).relu());
-        let x = pool.forward(&self.conv2.forward(&x).relu());
-        self.fc2.forward(&self.fc1.forward(&self.conv3.forward(&x).relu().flatten(1)).relu())
-    }
-}
-
 #[test]
 fn a_state_dict_written_by_pytorch_loads_and_gives_the_same_output_and_gradients() {
-    let mut net = Cnn {
-        conv1: Conv2d::new(1, 32, 3),
-        conv2: Conv2d::new(32, 64, 3),
-        conv3: Conv2d::new(64, 64, 3),
-        fc1: Linear::new(576, 64),
-        fc2: Linear::new(64, 10),
-    };
+    let mut net = Cnn::new();
     io::load(fixture("mnist_cnn.safetensors"), &mut net).unwrap();
     let case = io::load_tensors(fixture("mnist_cnn_case.safetensors")).unwrap();
     let get = |name: &str| case.get::<f32>(name).unwrap();
