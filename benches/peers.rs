@@ -6,6 +6,8 @@
 
 #[path = "peers/ceilings.rs"]
 mod ceilings;
+#[path = "peers/networks.rs"]
+mod networks;
 #[path = "peers/workloads.rs"]
 mod workloads;
 

@@ -1,32 +1,14 @@
 //! Training steps: forward, loss, backward and update, on data in memory. The throughput "elem/s" counts samples.
 
+#[path = "peers/networks.rs"]
+mod networks;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use networks::{mlp, mnist_cnn};
 use wengert::loss::cross_entropy;
-use wengert::nn::{Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential};
+use wengert::nn::Layer;
 use wengert::optim::{Adam, Optimizer};
-use wengert::{Tensor, record, sequential};
-
-/// The network of `examples/mnist_cnn.rs`.
-fn mnist_cnn() -> Sequential {
-    sequential![
-        Conv2d::new(1, 32, 3),
-        ReLU,
-        MaxPool2d::new(2),
-        Conv2d::new(32, 64, 3),
-        ReLU,
-        MaxPool2d::new(2),
-        Conv2d::new(64, 64, 3),
-        ReLU,
-        Flatten::default(),
-        Linear::new(576, 64),
-        ReLU,
-        Linear::new(64, 10),
-    ]
-}
-
-fn mlp() -> Sequential {
-    sequential![Linear::new(784, 512), ReLU, Linear::new(512, 512), ReLU, Linear::new(512, 10)]
-}
+use wengert::{Tensor, record};
 
 const BATCH: usize = 64;
 

@@ -1,15 +1,16 @@
 //! The workloads and kernels: what a repeat does, and the work in it.
 
+use super::networks::{mlp, mnist_cnn};
 use std::fmt;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Instant;
 use wengert::data::{DataLoader, Mnist};
 use wengert::loss::cross_entropy;
-use wengert::nn::{Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential};
+use wengert::nn::{Layer, Sequential};
 use wengert::ops::{Conv2dOptions, conv2d, layer_norm};
 use wengert::optim::{Adam, Optimizer};
-use wengert::{Tensor, record, sequential};
+use wengert::{Tensor, record};
 
 /// Does the workload once and returns the seconds that count.
 pub type Run = Box<dyn FnMut() -> f64>;
@@ -81,23 +82,6 @@ impl List {
     }
 }
 
-fn mnist_cnn() -> Sequential {
-    sequential![
-        Conv2d::new(1, 32, 3),
-        ReLU,
-        MaxPool2d::new(2),
-        Conv2d::new(32, 64, 3),
-        ReLU,
-        MaxPool2d::new(2),
-        Conv2d::new(64, 64, 3),
-        ReLU,
-        Flatten::default(),
-        Linear::new(576, 64),
-        ReLU,
-        Linear::new(64, 10),
-    ]
-}
-
 /// Products of the forward pass: multiply-adds of (first layer, all layers) for one sample.
 const MNIST_CNN: (f64, f64) =
     (32. * 676. * 9., 32. * 676. * 9. + 64. * 121. * 288. + 64. * 9. * 576. + 576. * 64. + 640.);
@@ -123,7 +107,7 @@ fn networks(list: &mut List) {
     list.add("mnist_cnn", step_work(MNIST_CNN, 64), || training_step(mnist_cnn(), &[64, 1, 28, 28]));
     list.last().keep = true;
     list.add("mlp", step_work(MLP, 64), || {
-        let net = sequential![Linear::new(784, 512), ReLU, Linear::new(512, 512), ReLU, Linear::new(512, 10)];
+        let net = mlp();
         training_step(net, &[64, 784])
     });
     list.last().keep = true;
