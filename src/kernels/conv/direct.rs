@@ -5,9 +5,9 @@
 //! and dilation cost nothing, and no product with a padded zero is formed. The gradient of the input is the same with
 //! another geometry: `x = i s + u d - p` solved for `i`.
 
-use super::transpose::transpose;
 use super::{After, Conv};
 use crate::element::Float;
+use crate::kernels::gemm::transpose;
 use crate::kernels::gemm::{Finish, SLACK, Shared, Walk, panel_height, scratch};
 use crate::kernels::parallel;
 use crate::kernels::simd::Isa;

@@ -13,7 +13,7 @@
 mod direct;
 mod pixels;
 mod planes;
-mod transpose;
+
 mod weight;
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use super::Conv;
 use super::planes::Padded;
-use super::transpose::transpose;
 use crate::element::Float;
+use crate::kernels::gemm::transpose;
 use crate::kernels::gemm::{Finish, SLACK, Shared, Walk, panel_height, part, scratch};
 use crate::kernels::parallel;
 use crate::kernels::simd::{Isa, simd};

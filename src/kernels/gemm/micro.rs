@@ -1,34 +1,118 @@
 //! The micro-kernels: one register tile of C, and copies in whole registers.
 #![allow(clippy::needless_range_loop, reason = "loops over registers; counted ones unroll whole")]
 
-use super::tile::{Finish, Rows, Strip, Tile, Transpose, Walk};
+use super::tile::{Finish, Rows, Strip, Tile, To, Transpose, Walk};
 use super::vector::Vector;
 
 // SAFETY (of the functions here): the caller of `Kernels::tile` vouches for the pointers, and each instance is only
 // reached through the table of an instruction set that was detected.
+/// The sums of a tile of `M` rows and `N` registers.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, const M: usize, const N: usize>(t: &Tile<V::T>, zero: V::T) {
+pub(super) unsafe fn sums<V: Vector, const M: usize, const N: usize>(t: &Tile<V::T>, to: To<V::T>, zero: V::T) {
     // SAFETY: above.
     unsafe {
-        let mut acc = [[V::splat(zero); N]; M];
-        let (mut a, mut b) = (t.a, t.b);
-        for _ in 0..t.k {
-            let mut row = [V::splat(zero); N];
-            for j in 0..N {
-                row[j] = V::load(b.add(j * V::LANES));
-            }
-            for i in 0..M {
-                let x = V::splat(*a.add(i));
+        let mut sums = [[V::splat(zero); N]; M];
+        for start in t.outer {
+            let (mut a, mut b) = (t.a.wrapping_add(start[0]), t.b.wrapping_add(start[1]));
+            for _ in 0..t.inner {
+                let mut row = [V::splat(zero); N];
                 for j in 0..N {
-                    acc[i][j] = acc[i][j].fma(x, row[j]);
+                    row[j] = V::load(b.add(j * V::LANES));
+                }
+                for i in 0..M {
+                    let x = V::splat(*a.wrapping_add(i.wrapping_mul(t.a_stride)));
+                    for j in 0..N {
+                        sums[i][j] = sums[i][j].fma(x, row[j]);
+                    }
+                }
+                (a, b) = (a.wrapping_add(t.a_step), b.wrapping_add(t.b_step));
+            }
+        }
+        if to.add {
+            for i in 0..M {
+                for j in 0..N {
+                    sums[i][j] = sums[i][j].add(V::load(to.start.wrapping_add(i * to.stride + j * V::LANES)));
                 }
             }
-            a = a.add(M);
-            b = b.add(t.b_stride);
         }
-        store::<V, M, N>(acc, |i| t.c.wrapping_add(i * t.c_stride), t.width, t.accumulate, &t.finish, zero);
+        for i in 0..M {
+            for j in 0..N {
+                sums[i][j].store(to.start.wrapping_add(i * to.stride + j * V::LANES));
+            }
+        }
     }
 }
+
+/// Brings the sums of a tile to C.
+#[inline(always)]
+pub(super) unsafe fn finish<V: Vector>(t: &Tile<V::T>, sums: *mut V::T, zero: V::T) {
+    let stride = 2 * V::LANES;
+    // SAFETY: above. Whole registers of `sums` are in bounds, of C and the biases only what belongs to the tile.
+    unsafe {
+        let load = |p: *const V::T, some: usize| {
+            if some >= V::LANES { V::load(p) } else { V::load_first(p, some) }
+        };
+        let store = |x: V, p: *mut V::T, some: usize| {
+            if some >= V::LANES { x.store(p) } else { x.store_first(p, some) }
+        };
+        let change = |mut x: V, i: usize, j: usize| {
+            if !t.finish.bias_row.is_null() {
+                x = x.add(load(t.finish.bias_row.add(j), t.width - j));
+            }
+            if !t.finish.bias_column.is_null() {
+                x = x.add(V::splat(*t.finish.bias_column.add(i)));
+            }
+            if t.finish.relu { x.relu() } else { x }
+        };
+        if !t.turned {
+            for i in 0..t.rows {
+                let row = t.c.wrapping_add(i.wrapping_mul(t.c_stride));
+                for j in (0..t.width).step_by(V::LANES) {
+                    let mut x = V::load(sums.add(i * stride + j));
+                    if t.accumulate {
+                        x = load(row.add(j), t.width - j).add(x);
+                    }
+                    store(change(x, i, j), row.add(j), t.width - j);
+                }
+            }
+            return;
+        }
+        // The tile's columns are rows of C.
+        let mut columns = [zero; TURNED];
+        let from = &Transpose {
+            from: sums,
+            from_stride: stride,
+            rows: t.rows,
+            columns: t.width,
+            to: columns.as_mut_ptr(),
+            to_stride: TALLEST,
+        };
+        transpose::<V>(from);
+        for j in 0..t.width {
+            let (column, row) = (columns.as_ptr().add(j * TALLEST), t.c.wrapping_add(j.wrapping_mul(t.c_stride)));
+            for i in (0..t.rows).step_by(V::LANES) {
+                let mut x = V::load(column.add(i));
+                if t.accumulate {
+                    x = load(row.add(i), t.rows - i).add(x);
+                }
+                if !t.finish.bias_row.is_null() {
+                    x = x.add(V::splat(*t.finish.bias_row.add(j)));
+                }
+                if !t.finish.bias_column.is_null() {
+                    x = x.add(load(t.finish.bias_column.add(i), t.rows - i));
+                }
+                if t.finish.relu {
+                    x = x.relu();
+                }
+                store(x, row.add(i), t.rows - i);
+            }
+        }
+    }
+}
+
+/// Rows of the tallest tile, and registers that may be read behind it.
+const TALLEST: usize = 16;
+const TURNED: usize = 32 * TALLEST;
 
 #[inline(always)]
 pub(super) unsafe fn walk<V: Vector, const M: usize, const N: usize>(t: &Walk<V::T>, zero: V::T) {
@@ -137,16 +221,11 @@ unsafe fn store<V: Vector, const M: usize, const N: usize>(
 pub(super) unsafe fn rows<V: Vector>(r: &Rows<V::T>) {
     // SAFETY: above.
     unsafe {
-        if r.width <= V::LANES {
-            for p in 0..r.count {
-                V::load(r.from.add(*r.offsets.add(p))).store(r.to.add(p * r.stride));
-            }
-        } else {
-            for p in 0..r.count {
-                let (from, to) = (r.from.add(*r.offsets.add(p)), r.to.add(p * r.stride));
-                let (low, high) = (V::load(from), V::load(from.add(V::LANES)));
-                low.store(to);
-                high.store(to.add(V::LANES));
+        for p in 0..r.count {
+            let (from, to) = (r.from.add(p * r.from_stride), r.to.add(2 * p * V::LANES));
+            V::load(from).store(to);
+            if r.width > V::LANES {
+                V::load(from.add(V::LANES)).store(to.add(V::LANES));
             }
         }
     }

@@ -1,21 +1,31 @@
 //! Matrix products.
 //!
-//! The loops are those of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): panels of A
-//! and B are packed so that a micro-kernel streams through them and keeps a tile of C in registers. An element of C is
-//! always summed over the same blocks of k in the same order, so its bits depend on the sizes alone.
+//! The loops are those of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a micro-kernel
+//! keeps a tile of C in registers. Its rows of A are read where they lie, whatever their distance; only the operand whose
+//! numbers fill the lanes is packed in panels, and not even that one if few tiles read it. Which of the two it is
+//! (C or its transpose may be computed) depends on what is to be packed.
+//!
+//! An element of C is always summed over the same blocks of k in the same order, so its bits depend on the sizes alone, not
+//! on the layouts.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod few;
 mod micro;
 mod pack;
+mod panels;
 mod scratch;
 mod tile;
+mod transpose;
 mod vector;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use pack::{SLACK, pack_a, pack_b};
+pub(crate) use pack::SLACK;
 pub(crate) use scratch::scratch;
-pub(crate) use tile::{Finish, Kernels, Strip, Tile, Transpose, Walk};
+pub(crate) use tile::{Finish, Kernels, Strip, Walk};
+pub(crate) use transpose::transpose;
 
 use crate::element::Float;
 use crate::kernels::parallel;
@@ -89,6 +99,11 @@ pub struct Mat<'a, T> {
 }
 
 impl<'a, T> Mat<'a, T> {
+    /// The transpose.
+    fn t(&self) -> Self {
+        Mat { data: self.data, row_stride: self.col_stride, col_stride: self.row_stride }
+    }
+
     /// The view from element (i, j) on.
     fn from(&self, i: usize, j: usize) -> Self {
         let start = (i * self.row_stride + j * self.col_stride).min(self.data.len());
@@ -124,8 +139,8 @@ impl<T> Default for Epilogue<'_, T> {
     }
 }
 
-/// Inner indices per block: a panel of B (256 x 32 `f32`) fills the first-level cache.
-pub(crate) const K_BLOCK: usize = 256;
+/// Inner indices per block: a panel of B (256 x 32 `f32`) stays in the first-level cache.
+const K_BLOCK: usize = 256;
 /// Multiplications under which a second thread does not pay.
 pub(crate) const PARALLEL: usize = 3 << 20;
 
@@ -220,6 +235,9 @@ fn run<T: Float>(
         assert_eq!(bias.len(), n, "gemm: bias");
     }
     let threads = threads && m * n * k >= PARALLEL;
+    if m.min(n) <= few::FEW {
+        return few::product(isa, [m, k, n], a, b, c, ldc, accumulate, epilogue, threads);
+    }
 
     // Few tiles and a long sum: a gradient of a weight. Cut k at fixed boundaries, add the parts in order.
     let slices = (k / (4 * K_BLOCK)).min(16);
@@ -267,7 +285,7 @@ fn finish_one<T: Float>(x: T, epilogue: Epilogue<T>, column: usize) -> T {
     if epilogue.relu && x < T::ZERO { T::ZERO } else { x }
 }
 
-/// The whole product, block by block of C.
+/// The whole product.
 #[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
 fn blocks<T: Float>(
     isa: Isa,
@@ -280,96 +298,22 @@ fn blocks<T: Float>(
     epilogue: Epilogue<T>,
     threads: bool,
 ) {
-    let kernels = T::kernels(isa);
-    let (height, width) = (panel_height(m, kernels.height()), kernels.width());
-    let row_blocks = m.div_ceil(18 * height);
-    let mut column_blocks = n.div_ceil(16 * width);
-    while row_blocks * column_blocks < 8 && n.div_ceil(column_blocks) > 4 * width {
-        column_blocks *= 2;
+    if isa != Isa::Portable {
+        return panels::product(isa, [m, k, n], a, b, c, ldc, accumulate, epilogue, threads);
     }
+    let (row_blocks, column_blocks) = if threads { (m.div_ceil(256), n.div_ceil(256)) } else { (1, 1) };
     let shared = Shared::new(c);
-    let block = |row_block: usize, column_block: usize, a_ready: Option<&[T]>| {
-        let rows = part(m, row_blocks, height, row_block);
-        let columns = part(n, column_blocks, width, column_block);
+    parallel::tasks(row_blocks * column_blocks, threads, |i| {
+        let rows = part(m, row_blocks, 1, i / column_blocks);
+        let columns = part(n, column_blocks, 1, i % column_blocks);
         if rows.is_empty() || columns.is_empty() {
             return;
         }
-        if isa == Isa::Portable {
-            let (a, b) = (a.from(rows.start, 0), b.from(0, columns.start));
-            // SAFETY: `run` has checked all three matrices; blocks of C are disjoint.
-            unsafe {
-                portable(
-                    [rows.len(), k, columns.len()],
-                    a,
-                    b,
-                    shared.at(rows.start * ldc + columns.start),
-                    ldc,
-                    accumulate,
-                    epilogue,
-                    columns.start,
-                );
-            }
-            return;
-        }
-        let k_blocks = k.div_ceil(K_BLOCK).max(1);
-        scratch(rows.len() * k.min(K_BLOCK) + SLACK, |a_local: &mut [T]| {
-            scratch(K_BLOCK * width + SLACK, |b_local: &mut [T]| {
-                // 1. Blocks of k, in order.
-                for k_block in 0..k_blocks {
-                    let ks = part(k, k_blocks, 1, k_block);
-                    let (first, last) = (k_block == 0, k_block + 1 == k_blocks);
-                    let a_packed: &[T] = match a_ready {
-                        Some(ready) => &ready[m * ks.start..],
-                        None => {
-                            pack_a(kernels, a, rows.clone(), ks.clone(), height, a_local);
-                            a_local
-                        }
-                    };
-                    let finish = Finish {
-                        bias_row: epilogue.bias_row.filter(|_| last).map_or(std::ptr::null(), |bias| bias.as_ptr()),
-                        bias_column: std::ptr::null(),
-                        relu: epilogue.relu && last,
-                    };
-                    // 2. Panels of B, each packed into the first-level cache.
-                    for j in columns.clone().step_by(width) {
-                        let w = width.min(columns.end - j);
-                        pack_b(kernels, b, ks.clone(), j..j + w, b_local);
-                        // 3. Panels of A, from the second-level cache.
-                        for i in rows.clone().step_by(height) {
-                            let h = height.min(rows.end - i);
-                            let tile = Tile {
-                                k: ks.len(),
-                                a: a_packed[(i - rows.start) * ks.len()..].as_ptr(),
-                                b: b_local.as_ptr(),
-                                b_stride: width,
-                                c: shared.at(i * ldc + j),
-                                c_stride: ldc,
-                                width: w,
-                                accumulate: accumulate || !first,
-                                finish: finish.at(0, j),
-                            };
-                            // SAFETY: A and B are packed for `k` whole rows of a tile; `run` has checked that C holds
-                            // the tile and the bias all columns; blocks of C are disjoint.
-                            unsafe { kernels.tile(h, &tile) };
-                        }
-                    }
-                }
-            });
-        });
-    };
-    if row_blocks == 1 && column_blocks > 1 && isa != Isa::Portable {
-        // All blocks share A: pack it once.
-        scratch(m * k + SLACK, |ready: &mut [T]| {
-            let k_blocks = k.div_ceil(K_BLOCK).max(1);
-            for k_block in 0..k_blocks {
-                let ks = part(k, k_blocks, 1, k_block);
-                pack_a(kernels, a, 0..m, ks.clone(), height, &mut ready[m * ks.start..]);
-            }
-            parallel::tasks(column_blocks, threads, |j| block(0, j, Some(ready)));
-        });
-    } else {
-        parallel::tasks(row_blocks * column_blocks, threads, |i| block(i / column_blocks, i % column_blocks, None));
-    }
+        let (a, b) = (a.from(rows.start, 0), b.from(0, columns.start));
+        let to = shared.at(rows.start * ldc + columns.start);
+        // SAFETY: `run` has checked all three matrices; blocks of C are disjoint.
+        unsafe { portable([rows.len(), k, columns.len()], a, b, to, ldc, accumulate, epilogue, columns.start) };
+    });
 }
 
 /// A block of C by crate `matrixmultiply`.

@@ -2,7 +2,7 @@
 
 use super::micro;
 use super::vector::{Baseline, Vector};
-use crate::kernels::simd::Isa;
+use crate::kernels::simd::{Isa, prefetch};
 
 /// What happens to a tile of C after its last product. Null pointers mean none.
 #[derive(Clone, Copy)]
@@ -14,8 +14,15 @@ pub(crate) struct Finish<T> {
     pub relu: bool,
 }
 
+// SAFETY: what the pointers lead to is only read; who makes tiles vouches for it.
+unsafe impl<T: Sync> Sync for Finish<T> {}
+
 impl<T> Finish<T> {
     pub const NONE: Self = Finish { bias_row: std::ptr::null(), bias_column: std::ptr::null(), relu: false };
+
+    fn is_none(&self) -> bool {
+        self.bias_row.is_null() && self.bias_column.is_null() && !self.relu
+    }
 
     /// The finish of the tile that starts `row` rows and `column` columns further on.
     pub fn at(&self, row: usize, column: usize) -> Self {
@@ -28,17 +35,27 @@ impl<T> Finish<T> {
     }
 }
 
-/// `C[M, width] = A[M, k] . B[k, width] (+ C)`.
-pub(crate) struct Tile<T> {
-    pub k: usize,
-    /// Packed: element (i, p) at `a[p * M + i]`.
+/// `C[rows, width] = A[rows, steps] . B[steps, width] (+ C)`, where A, B and C are read and written where they lie.
+///
+/// The steps are two nested loops: the outer one over a table of offsets, which wrap around (an offset may be negative), the
+/// inner one at even distances. A convolution is such a product: the table holds channels and rows of the kernel.
+pub(crate) struct Tile<'a, T> {
+    pub rows: usize,
+    pub width: usize,
+    /// Row i of A starts at `a + i * a_stride`.
     pub a: *const T,
-    /// Element (p, j) at `b[p * b_stride + j]`; whole registers are read, also beyond `width`.
+    pub a_stride: usize,
     pub b: *const T,
-    pub b_stride: usize,
+    /// Step (u, v) takes number `outer[u][0] + v * a_step` of every row of A, and the row of B at
+    /// `b + outer[u][1] + v * b_step`; whole registers of B are read, also beyond `width`.
+    pub outer: &'a [[usize; 2]],
+    pub inner: usize,
+    pub a_step: usize,
+    pub b_step: usize,
+    /// Row i of C starts at `c + i * c_stride`; or, of a turned tile, column j.
     pub c: *mut T,
     pub c_stride: usize,
-    pub width: usize,
+    pub turned: bool,
     pub accumulate: bool,
     pub finish: Finish<T>,
 }
@@ -62,17 +79,26 @@ pub(crate) struct Walk<'a, T> {
     pub finish: Finish<T>,
 }
 
-pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
+/// Where the sums of a tile go, in whole registers: row i to `start + i * stride`, where they may be added.
+#[derive(Clone, Copy)]
+pub(super) struct To<T> {
+    pub start: *mut T,
+    pub stride: usize,
+    pub add: bool,
+}
+
+type SumsFn<T> = unsafe fn(&Tile<T>, To<T>);
+type FinishFn<T> = unsafe fn(&Tile<T>, *mut T);
 pub(crate) type WalkFn<T> = unsafe fn(&Walk<T>);
 
 /// The micro-kernels of one instruction set.
 pub(crate) struct Kernels<T: 'static> {
     /// Numbers in a register; a tile is one or two registers wide.
     pub lanes: usize,
-    /// `tile[M - 1][registers - 1]`.
-    tile: &'static [[TileFn<T>; 2]],
+    /// `sums[rows - 1][registers - 1]`.
+    sums: &'static [[SumsFn<T>; 2]],
+    finish: FinishFn<T>,
     walk: &'static [[WalkFn<T>; 2]],
-    /// Copies `count` rows of `width` numbers: row p from `from + offsets[p]` to `to + p * stride`.
     rows: unsafe fn(&Rows<T>),
     strip: unsafe fn(&Strip<T>),
     transpose: unsafe fn(&Transpose<T>),
@@ -98,20 +124,19 @@ pub(crate) struct Transpose<T> {
     pub to_stride: usize,
 }
 
-/// `count` rows of at most one tile's width: row p is copied from `from + offsets[p]` to `to + p * stride`.
+/// `count` rows of at most one tile's width, `from_stride` apart, go to rows a whole tile's width apart.
 pub(crate) struct Rows<T> {
     pub from: *const T,
-    pub offsets: *const usize,
+    pub from_stride: usize,
     pub count: usize,
     pub to: *mut T,
-    pub stride: usize,
     pub width: usize,
 }
 
 impl<T> Kernels<T> {
     /// The tallest tile.
     pub fn height(&self) -> usize {
-        self.tile.len()
+        self.sums.len()
     }
 
     /// The widest tile.
@@ -120,12 +145,33 @@ impl<T> Kernels<T> {
     }
 
     /// # Safety
-    /// The pointers of `t` must be valid for a tile of `height` rows, which is at most [`Kernels::height`]; `t.width` is
-    /// from 1 to [`Kernels::width`]; C must not be touched by others meanwhile.
+    /// The pointers of `t` must be valid; it has 1 to [`Kernels::height`] rows and 1 to [`Kernels::width`] columns; C must
+    /// not be touched by others meanwhile.
     #[inline]
-    pub unsafe fn tile(&self, height: usize, t: &Tile<T>) {
-        // SAFETY: the table holds what this machine can run; the caller vouches for the pointers.
-        unsafe { self.tile[height - 1][usize::from(t.width > self.lanes)](t) }
+    pub unsafe fn tile(&self, t: &Tile<T>) {
+        // C is needed after the last product: time enough to fetch it.
+        let (lines, line) = if t.turned { (t.width, t.rows) } else { (t.rows, t.width) };
+        for i in 0..lines {
+            let row = t.c.wrapping_add(i.wrapping_mul(t.c_stride));
+            prefetch(row);
+            prefetch(row.wrapping_add(line - 1));
+        }
+        let sums = self.sums[t.rows - 1][usize::from(t.width > self.lanes)];
+        if !t.turned && t.finish.is_none() && t.width.is_multiple_of(self.lanes) {
+            // SAFETY: the table holds what this machine can run; the caller vouches for the pointers, and C has whole
+            // registers.
+            return unsafe { sums(t, To { start: t.c, stride: t.c_stride, add: t.accumulate }) };
+        }
+        /// The sums of the largest tile, of any instruction set.
+        #[repr(align(64))]
+        struct Sums<T>([T; 14 * 32]);
+        let mut room = std::mem::MaybeUninit::<Sums<T>>::uninit();
+        let start = room.as_mut_ptr().cast::<T>();
+        // SAFETY: as above; there is room for the largest tile, and `finish` reads what was written there.
+        unsafe {
+            sums(t, To { start, stride: self.width(), add: false });
+            (self.finish)(t, start);
+        }
     }
 
     /// # Safety
@@ -136,8 +182,7 @@ impl<T> Kernels<T> {
         unsafe { self.walk[t.rows.len() - 1][usize::from(t.width > self.lanes)](t) }
     }
 
-    /// Copies rows in whole registers: up to [`Kernels::width`] numbers beyond each row may be read, and beyond the last
-    /// one written; rows are written in order, so that the next one repairs what the one before has overrun.
+    /// Copies rows in whole registers: up to [`Kernels::width`] numbers of each row are read and written.
     ///
     /// # Safety
     /// The pointers must be valid for that.
@@ -174,9 +219,14 @@ macro_rules! kernels {
         mod $name {
             use super::*;
             $(#[$feature])?
-            unsafe fn tile<const M: usize, const N: usize>(t: &Tile<$t>) {
+            unsafe fn sums<const M: usize, const N: usize>(t: &Tile<$t>, to: To<$t>) {
                 // SAFETY: handed on.
-                unsafe { micro::tile::<$v, M, N>(t, 0.0) }
+                unsafe { <$v>::sums::<M, N>(t, to, 0.0) }
+            }
+            $(#[$feature])?
+            unsafe fn finish(t: &Tile<$t>, sums: *mut $t) {
+                // SAFETY: handed on.
+                unsafe { micro::finish::<$v>(t, sums, 0.0) }
             }
             $(#[$feature])?
             unsafe fn walk<const M: usize, const N: usize>(t: &Walk<$t>) {
@@ -200,7 +250,8 @@ macro_rules! kernels {
             }
             pub static KERNELS: Kernels<$t> = Kernels {
                 lanes: <$v as Vector>::LANES,
-                tile: &[$([tile::<$m, 1>, tile::<$m, 2>]),*],
+                sums: &[$([sums::<$m, 1>, sums::<$m, 2>]),*],
+                finish,
                 walk: &[$([walk::<$m, 1>, walk::<$m, 2>]),*],
                 rows,
                 strip,

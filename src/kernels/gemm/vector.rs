@@ -1,5 +1,8 @@
 //! One register of numbers, so that a micro-kernel is written once for every instruction set.
 
+use super::micro;
+use super::tile::{Tile, To};
+
 /// A SIMD register of `LANES` numbers.
 ///
 /// # Safety
@@ -9,6 +12,13 @@ pub(super) trait Vector: Copy {
     /// The type of one number.
     type T: Copy;
     const LANES: usize;
+
+    /// The sums of a tile of `M` rows and `N` registers.
+    #[inline(always)]
+    unsafe fn sums<const M: usize, const N: usize>(t: &Tile<Self::T>, to: To<Self::T>, zero: Self::T) {
+        // SAFETY: handed on.
+        unsafe { micro::sums::<Self, M, N>(t, to, zero) }
+    }
 
     unsafe fn splat(x: Self::T) -> Self;
     unsafe fn load(p: *const Self::T) -> Self;
@@ -31,96 +41,69 @@ pub(super) trait Vector: Copy {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::super::avx512;
+    use super::super::tile::{Tile, To};
     use super::Vector;
     use std::arch::x86_64::*;
 
-    // SAFETY (of every block in the two macros): the caller of a `Vector` method vouches for the instruction set and for
+    // SAFETY (of every block in the implementation and the macro): the caller of a `Vector` method vouches for the instruction set and for
     // the pointers; the loads and stores are the unaligned ones.
-    macro_rules! avx512 {
-        ($v:ty, $t:ty, $lanes:literal, $mask:ty, $set1:ident, $load:ident, $maskz_load:ident, $store:ident, $mask_store:ident, $add:ident, $fma:ident, $max:ident, $half:ty) => {
-            impl Vector for $v {
-                type T = $t;
-                const LANES: usize = $lanes;
-                #[inline(always)]
-                unsafe fn splat(x: $t) -> Self {
-                    // SAFETY: above.
-                    unsafe { $set1(x) }
-                }
-                #[inline(always)]
-                unsafe fn load(p: *const $t) -> Self {
-                    // SAFETY: above.
-                    unsafe { $load(p) }
-                }
-                #[inline(always)]
-                unsafe fn load_first(p: *const $t, n: usize) -> Self {
-                    // SAFETY: above; lanes beyond `n` are masked and touch no memory.
-                    unsafe { $maskz_load(((1u32 << n) - 1) as $mask, p) }
-                }
-                #[inline(always)]
-                unsafe fn store(self, p: *mut $t) {
-                    // SAFETY: above.
-                    unsafe { $store(p, self) }
-                }
-                #[inline(always)]
-                unsafe fn store_first(self, p: *mut $t, n: usize) {
-                    // SAFETY: above; lanes beyond `n` are masked and touch no memory.
-                    unsafe { $mask_store(p, ((1u32 << n) - 1) as $mask, self) }
-                }
-                #[inline(always)]
-                unsafe fn add(self, x: Self) -> Self {
-                    // SAFETY: above.
-                    unsafe { $add(self, x) }
-                }
-                #[inline(always)]
-                unsafe fn fma(self, x: Self, y: Self) -> Self {
-                    // SAFETY: above.
-                    unsafe { $fma(x, y, self) }
-                }
-                #[inline(always)]
-                unsafe fn relu(self) -> Self {
-                    // The instruction gives its second operand when one is NaN.
-                    // SAFETY: above.
-                    unsafe { $max($set1(0.0), self) }
-                }
-                const SQUARE: usize = <$half as Vector>::SQUARE;
-                #[inline(always)]
-                unsafe fn turn(from: *const $t, from_stride: usize, to: *mut $t, to_stride: usize) {
-                    // SAFETY: above; the instruction set includes AVX2.
-                    unsafe { <$half as Vector>::turn(from, from_stride, to, to_stride) }
-                }
-            }
-        };
+    impl Vector for __m512 {
+        type T = f32;
+        const LANES: usize = 16;
+        #[inline(always)]
+        unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<f32>, _: f32) {
+            // SAFETY: handed on.
+            unsafe { avx512::sums::<M, N>(t, to) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self {
+            // SAFETY: above.
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: above.
+            unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(p: *const f32, n: usize) -> Self {
+            // SAFETY: above; lanes beyond `n` are masked and touch no memory.
+            unsafe { _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            // SAFETY: above.
+            unsafe { _mm512_storeu_ps(p, self) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, p: *mut f32, n: usize) {
+            // SAFETY: above; lanes beyond `n` are masked and touch no memory.
+            unsafe { _mm512_mask_storeu_ps(p, ((1u32 << n) - 1) as __mmask16, self) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, x: Self) -> Self {
+            // SAFETY: above.
+            unsafe { _mm512_add_ps(self, x) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, x: Self, y: Self) -> Self {
+            // SAFETY: above.
+            unsafe { _mm512_fmadd_ps(x, y, self) }
+        }
+        #[inline(always)]
+        unsafe fn relu(self) -> Self {
+            // The instruction gives its second operand when one is NaN.
+            // SAFETY: above.
+            unsafe { _mm512_max_ps(_mm512_set1_ps(0.0), self) }
+        }
+        const SQUARE: usize = <__m256 as Vector>::SQUARE;
+        #[inline(always)]
+        unsafe fn turn(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            // SAFETY: above; the instruction set includes AVX2.
+            unsafe { <__m256 as Vector>::turn(from, from_stride, to, to_stride) }
+        }
     }
-    avx512!(
-        __m512,
-        f32,
-        16,
-        __mmask16,
-        _mm512_set1_ps,
-        _mm512_loadu_ps,
-        _mm512_maskz_loadu_ps,
-        _mm512_storeu_ps,
-        _mm512_mask_storeu_ps,
-        _mm512_add_ps,
-        _mm512_fmadd_ps,
-        _mm512_max_ps,
-        __m256
-    );
-    avx512!(
-        __m512d,
-        f64,
-        8,
-        __mmask8,
-        _mm512_set1_pd,
-        _mm512_loadu_pd,
-        _mm512_maskz_loadu_pd,
-        _mm512_storeu_pd,
-        _mm512_mask_storeu_pd,
-        _mm512_add_pd,
-        _mm512_fmadd_pd,
-        _mm512_max_pd,
-        __m256d
-    );
 
     macro_rules! avx2 {
         ($v:ty, $t:ty, $lanes:literal, $set1:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $max:ident, $square:literal, $turn:ident) => {

@@ -1,12 +1,13 @@
 //! Transposition of blocks that fit the first-level cache.
 
-use crate::kernels::gemm::{Gemm, Kernels, Transpose};
+use super::Gemm;
+use super::tile::{Kernels, Transpose};
 
 /// `to[j * to_stride + i] = from[i * from_stride + j]` for `i < rows`, `j < columns`; nothing else is written.
 ///
 /// # Panics
 /// When a block does not fit its slice.
-pub(super) fn transpose<T: Gemm>(
+pub(crate) fn transpose<T: Gemm>(
     kernels: &Kernels<T>,
     from: &[T],
     from_stride: usize,
