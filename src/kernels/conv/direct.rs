@@ -1,23 +1,33 @@
 //! Lanes are the channels of the result; every number of the source is broadcast where it lies.
 //!
 //! Pixels of the result are sorted in classes that see the same taps of the kernel. Within a class the taps lie at the
-//! same distances from a pixel's first one, so any pixels of a class, of any images, make a register tile; padding, stride
-//! and dilation cost nothing, and no product with a padded zero is formed. The gradient of the input is the same with
-//! another geometry: `x = i s + u d - p` solved for `i`.
+//! same distances from a pixel's first one, so neighbours in a row or in a column, or the same pixel of several images, make
+//! a register tile; padding, stride and dilation cost nothing, and no product with a padded zero is formed. The gradient of
+//! the input is the same with another geometry: `x = i s + u d - p` solved for `i`.
 
 use super::{After, Conv};
 use crate::element::Float;
-use crate::kernels::gemm::transpose;
-use crate::kernels::gemm::{Finish, SLACK, Shared, Walk, panel_height, scratch};
+use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Tile, panel_height, scratch, transpose};
 use crate::kernels::parallel;
 use crate::kernels::simd::Isa;
 
-/// Positions along one axis of the result that see the same taps.
+/// Positions along one axis of the result that see the same taps. Positions and taps are at even distances, in the result
+/// or the kernel and in the source.
 struct Class {
     /// A position, and where its first tap is in the source.
     positions: Vec<[usize; 2]>,
     /// A tap, and its distance in the source from the first one; wraps around where it lies before that.
     taps: Vec<[usize; 2]>,
+}
+
+impl Class {
+    /// The distance of neighbours; of none where there is only one.
+    fn step(of: &[[usize; 2]]) -> [usize; 2] {
+        match of {
+            [first, second, ..] => [second[0].wrapping_sub(first[0]), second[1].wrapping_sub(first[1])],
+            _ => [0, 0],
+        }
+    }
 }
 
 /// Sorts `size` positions by the taps for which `source(position, tap)` exists. A class without taps comes out too: its
@@ -28,7 +38,12 @@ fn classes(size: usize, taps: usize, source: impl Fn(usize, usize) -> Option<usi
         let seen: Vec<[usize; 2]> = (0..taps).filter_map(|tap| source(position, tap).map(|at| [tap, at])).collect();
         let first = seen.first().map_or(0, |tap| tap[1]);
         let taps: Vec<_> = seen.iter().map(|&[tap, at]| [tap, at.wrapping_sub(first)]).collect();
-        match classes.iter_mut().find(|class| class.taps == taps) {
+        let fits = |class: &&mut Class| {
+            let (all, last) = (&class.positions, class.positions[class.positions.len() - 1]);
+            let step = [position - last[0], first.wrapping_sub(last[1])];
+            class.taps == taps && (all.len() == 1 || Class::step(all) == step)
+        };
+        match classes.iter_mut().find(fits) {
             Some(class) => class.positions.push([position, first]),
             None => classes.push(Class { positions: vec![[position, first]], taps }),
         }
@@ -115,6 +130,12 @@ impl<T: Float> Pass<'_, T> {
     fn run(&self, isa: Isa, to: &mut [T], pack: impl Fn(usize, usize, &mut [T], usize) + Sync) {
         let width = T::kernels(isa).width();
         let taps = self.kernel[0] * self.kernel[1];
+        let from_plane = self.from_size[0] * self.from_size[1];
+        let copied = copied::<T>(from_plane, self.from_channels, self.groups);
+        let pitch = copied.map_or(from_plane, |[plane, _]| plane);
+        let [tall, wide] = &self.classes;
+        let steps = tall.iter().flat_map(|tall| wide.iter().map(move |wide| [tall, wide]));
+        let steps: Vec<Steps> = steps.map(|class| self.steps(class, pitch, width)).collect();
         let panels = self.to_channels.div_ceil(width);
         let panel_len = self.from_channels * taps * width;
         let plane = self.to_size[0] * self.to_size[1];
@@ -139,9 +160,31 @@ impl<T: Float> Pass<'_, T> {
                 // SAFETY: the panel was written above and nobody writes it now.
                 let weights =
                     unsafe { std::slice::from_raw_parts(all.at((group * panels + panel) * panel_len), panel_len) };
-                self.block(isa, first, count, group, panel * width, weights, shared);
+                self.block(isa, first, count, group, panel * width, weights, copied, &steps, shared);
             });
         });
+    }
+
+    /// The steps of the tiles of a class.
+    fn steps(&self, [tall, wide]: [&Class; 2], plane: usize, stride: usize) -> Steps {
+        let (taps, from_row) = (self.kernel[0] * self.kernel[1], self.from_size[1]);
+        let weight = |u: usize, v: usize| (u * self.kernel[1] + v) * stride;
+        if wide.taps.is_empty() || tall.taps.is_empty() {
+            return Steps { outer: Vec::new(), inner: 0, a_step: 0, b_step: 0 };
+        }
+        if tall.taps.len() == 1 && wide.taps.len() == 1 {
+            let outer = vec![[0, weight(tall.taps[0][0], wide.taps[0][0])]];
+            return Steps { outer, inner: self.from_channels, a_step: plane, b_step: taps * stride };
+        }
+        let rows = |c: usize| {
+            tall.taps.iter().map(move |&[u, y]| {
+                let at = (c * plane).wrapping_add(y.wrapping_mul(from_row));
+                [at, c * taps * stride + weight(u, wide.taps[0][0])]
+            })
+        };
+        let [v, x] = Class::step(&wide.taps);
+        let outer = (0..self.from_channels).flat_map(rows).collect();
+        Steps { outer, inner: wide.taps.len(), a_step: x, b_step: v * stride }
     }
 
     /// The planes of one panel of channels, from channel `first` of the group on, of some images.
@@ -154,62 +197,48 @@ impl<T: Float> Pass<'_, T> {
         group: usize,
         first: usize,
         weights: &[T],
+        copied: Option<[usize; 2]>,
+        steps: &[Steps],
         shared: Shared<T>,
     ) {
         let kernels = T::kernels(isa);
         let stride = kernels.width();
         let width = stride.min(self.to_channels - first);
         let channel = group * self.to_channels + first;
-        let (plane, from_plane) = (self.to_size[0] * self.to_size[1], self.from_size[0] * self.from_size[1]);
-        let from_image = self.groups * self.from_channels * from_plane;
-        let taps = self.kernel[0] * self.kernel[1];
+        let plane = self.to_size[0] * self.to_size[1];
+        let from_plane = self.from_size[0] * self.from_size[1];
         let finish = Finish {
             bias_row: self.after.bias.map_or(std::ptr::null(), |bias| bias[channel..][..width].as_ptr()),
             relu: self.after.relu,
             ..Finish::NONE
         };
-        let outer: Vec<_> = (0..self.from_channels).map(|c| [c * from_plane, c * taps * stride]).collect();
-        let (mut inner, mut rows) = (Vec::new(), Vec::new());
+        let source = Source {
+            data: &self.from[(image * self.groups + group) * self.from_channels * from_plane..],
+            image: self.groups * self.from_channels * from_plane,
+        };
+        let room = copied.map_or(0, |[plane, image]| plane * self.from_channels + image * (images - 1));
         scratch(images * plane * stride + SLACK, |result: &mut [T]| {
-            // 1. Classes of pixels.
-            for tall in &self.classes[0] {
-                for wide in &self.classes[1] {
-                    inner.clear();
-                    inner.extend(tall.taps.iter().flat_map(|&[u, y]| {
-                        wide.taps.iter().map(move |&[v, x]| {
-                            let at = y.wrapping_mul(self.from_size[1]).wrapping_add(x);
-                            [at, (u * self.kernel[1] + v) * stride]
-                        })
-                    }));
-                    rows.clear();
-                    for n in 0..images {
-                        let start = (image + n) * from_image + group * self.from_channels * from_plane;
-                        for &[y, from_y] in &tall.positions {
-                            rows.extend(wide.positions.iter().map(|&[x, from_x]| {
-                                let at = n * plane + y * self.to_size[1] + x;
-                                [start + from_y * self.from_size[1] + from_x, at * stride]
-                            }));
+            scratch(room, |copy: &mut [T]| {
+                let source = match copied {
+                    None => source,
+                    Some([pitch, image]) => {
+                        for n in 0..images {
+                            for c in 0..self.from_channels {
+                                copy[n * image + c * pitch..][..from_plane]
+                                    .copy_from_slice(&source.data[n * source.image + c * from_plane..][..from_plane]);
+                            }
                         }
+                        Source { data: copy, image }
                     }
-                    // 2. Tiles of pixels.
-                    for rows in rows.chunks(panel_height(rows.len(), kernels.height())) {
-                        let walk = Walk {
-                            a: self.from.as_ptr(),
-                            b: weights.as_ptr(),
-                            c: result.as_mut_ptr(),
-                            rows,
-                            outer: &outer,
-                            inner: &inner,
-                            width,
-                            accumulate: false,
-                            finish,
-                        };
-                        // SAFETY: a class holds only taps that lie in the source; a row of weights is a whole tile wide,
-                        // and so is a row of the result; the bias has `width` numbers.
-                        unsafe { kernels.walk(&walk) };
+                };
+                let mut steps = steps.iter();
+                for tall in &self.classes[0] {
+                    for wide in &self.classes[1] {
+                        let steps = steps.next().expect("steps for each class");
+                        self.class(kernels, [tall, wide], steps, images, weights, &source, width, finish, result);
                     }
                 }
-            }
+            });
             for n in 0..images {
                 let start = ((image + n) * self.groups * self.to_channels + channel) * plane;
                 // SAFETY: these channels of this image are written by this task only.
@@ -219,4 +248,86 @@ impl<T: Float> Pass<'_, T> {
             }
         });
     }
+
+    /// The pixels of one class, of one panel of channels, to `result` `[images, pixels, stride]`.
+    #[allow(clippy::too_many_arguments, reason = "the place of a class")]
+    fn class(
+        &self,
+        kernels: &Kernels<T>,
+        [tall, wide]: [&Class; 2],
+        steps: &Steps,
+        images: usize,
+        weights: &[T],
+        source: &Source<T>,
+        width: usize,
+        finish: Finish<T>,
+        result: &mut [T],
+    ) {
+        let (stride, from_row, to_row) = (kernels.width(), self.from_size[1], self.to_size[1]);
+        let plane = self.to_size[0] * to_row;
+        // 1. Three ways to make a tile: neighbours in a row, in a column, images. The tallest tile is best.
+        let ([y, from_y], [x, from_x]) = (Class::step(&tall.positions), Class::step(&wide.positions));
+        let ways = [
+            [wide.positions.len(), from_x, x],
+            [tall.positions.len(), from_y.wrapping_mul(from_row), y * to_row],
+            [images, source.image, plane],
+        ];
+        let height = |way: usize| panel_height(ways[way][0], kernels.height());
+        let way = (0..3).rev().max_by_key(|&way| height(way)).expect("three ways");
+        let [count, a_stride, c_pixels] = ways[way];
+        let others = |this: usize, count: usize| if this == way { 1 } else { count };
+        for n in 0..others(2, images) {
+            for &[y, from_y] in &tall.positions[..others(1, tall.positions.len())] {
+                for &[x, from_x] in &wide.positions[..others(0, wide.positions.len())] {
+                    let from = n * source.image + from_y * from_row + from_x;
+                    let to = n * plane + y * to_row + x;
+                    // 2. Tiles.
+                    for start in (0..count).step_by(height(way)) {
+                        let tile = Tile {
+                            rows: height(way).min(count - start),
+                            width,
+                            a: source.data.as_ptr().wrapping_add(from.wrapping_add(start.wrapping_mul(a_stride))),
+                            a_stride,
+                            b: weights.as_ptr(),
+                            outer: &steps.outer,
+                            inner: steps.inner,
+                            a_step: steps.a_step,
+                            b_step: steps.b_step,
+                            c: result[(to + start * c_pixels) * stride..].as_mut_ptr(),
+                            c_stride: c_pixels * stride,
+                            turned: false,
+                            accumulate: false,
+                            finish,
+                        };
+                        // SAFETY: a class holds only taps that lie in the source; a row of weights is a whole tile wide,
+                        // and so is a row of the result; the bias has `width` numbers.
+                        unsafe { kernels.tile(&tile) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The steps of a tile: along the kernel's rows in the inner loop, or of a single tap along the channels.
+struct Steps {
+    outer: Vec<[usize; 2]>,
+    inner: usize,
+    a_step: usize,
+    b_step: usize,
+}
+
+/// Planes of one group of channels: channel c of image n starts at `n * image + c * plane`.
+struct Source<'a, T> {
+    data: &'a [T],
+    image: usize,
+}
+
+/// The distances of planes and images in a copy of the source, if one is needed: planes or images at multiples of a kibibyte
+/// share a few sets of the first-level cache.
+fn copied<T>(plane: usize, channels: usize, groups: usize) -> Option<[usize; 2]> {
+    let apart = super::apart::<T>;
+    let wider = apart(plane);
+    let image = apart(channels * wider);
+    ([wider, groups * image] != [plane, groups * channels * plane]).then_some([wider, image])
 }

@@ -129,6 +129,12 @@ impl Conv {
     }
 }
 
+/// A distance of planes, images or channels that is `distance` or little more: at multiples of a kibibyte they would share
+/// a few sets of the first-level cache.
+fn apart<T>(distance: usize) -> usize {
+    if (distance * size_of::<T>()).is_multiple_of(1024) { distance + 64 / size_of::<T>() } else { distance }
+}
+
 /// What is done to each number of the output before it is stored.
 #[derive(Clone, Copy, Debug)]
 pub struct After<'a, T> {

@@ -6,7 +6,7 @@
 use super::planes::Padded;
 use super::{After, Conv};
 use crate::element::Float;
-use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Strip, Walk, panel_height, scratch};
+use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Strip, Tile, panel_height, scratch};
 use crate::kernels::parallel;
 use crate::kernels::simd::{Isa, simd};
 
@@ -26,15 +26,20 @@ pub(super) fn pays(conv: &Conv, lanes: usize) -> bool {
     products + if conv.taps() == 1 || out <= 4 { 0 } else { 3 * pieces } < direct
 }
 
+/// Where the first tap of an output pixel stands in a plane.
+fn first_piece(conv: &Conv, layout: Padded, pixel: usize) -> usize {
+    let columns = conv.output()[1];
+    pixel / columns * conv.stride[0] * layout.row + pixel % columns
+}
+
 /// Pieces of rows that make a strip: where in a plane each starts, and its length.
 fn pieces(conv: &Conv, layout: Padded, strip: std::ops::Range<usize>) -> impl Iterator<Item = [usize; 2]> {
     let columns = conv.output()[1];
-    let (mut at, end, step) = (strip.start, strip.end, conv.stride[0] * layout.row);
+    let (mut at, end) = (strip.start, strip.end);
     std::iter::from_fn(move || {
-        let (y, x) = (at / columns, at % columns);
-        let length = (columns - x).min(end - at);
+        let (start, length) = (first_piece(conv, layout, at), (columns - at % columns).min(end - at));
         at += length;
-        (length > 0).then_some([y * step + x, length])
+        (length > 0).then_some([start, length])
     })
 }
 
@@ -132,52 +137,66 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
         .flat_map(|c| (0..conv.taps()).map(move |tap| c * layout.plane() + layout.tap(conv, tap)))
         .collect();
     let furthest = offsets.last().copied().unwrap_or(0);
-    let where_it_lies: Vec<[usize; 2]> = offsets.iter().enumerate().map(|(k, &at)| [k * lie.step, at]).collect();
-    let packed: Vec<[usize; 2]> = (0..depth).map(|k| [k * lie.step, k % DEPTH * width]).collect();
+    let where_it_lies: Vec<[usize; 2]> =
+        offsets.iter().enumerate().map(|(k, &at)| [k % DEPTH * lie.step, at]).collect();
+    // As many as fit the first-level cache.
+    let together = (DEPTH / depth.max(1)).max(1);
     let chunks = chunks(conv, width);
     let shared = Shared::new(y);
     let height = panel_height(out, kernels.height());
 
-    let image = |b: usize, group: usize, chunk: usize, from: &[T], strip_buffer: &mut [T]| {
+    let image = |b: usize, group: usize, chunk: usize, from: &[T], buffer: &mut [T]| {
         let first = group * out;
-        let rows: Vec<[usize; 2]> =
-            (0..out).map(|o| [group * lie.group + o * lie.row, (b * conv.out_channels + first + o) * plane]).collect();
         let mut shape = Vec::new();
-        // 1. Strips of pixels.
-        for strip in strips(conv.output(), width, by_rows, chunk, chunks) {
-            shape.clear();
-            shape.extend(pieces(conv, layout, strip.clone()));
-            let start = if unit { strip.start } else { shape[0][0] };
-            let in_place = (unit || by_rows) && read_once && start + furthest + width <= from.len();
+        // 1. Some strips of pixels: what is packed for the first has left for the cache before it is read.
+        for some in strips(conv.output(), width, by_rows, chunk, chunks).chunks(together) {
+            let place = |strip: &std::ops::Range<usize>| {
+                let start = if unit { strip.start } else { first_piece(conv, layout, strip.start) };
+                ((unit || by_rows) && read_once && start + furthest + width <= from.len()).then_some(start)
+            };
             // 2. Blocks of the sum.
-            let block = if in_place { depth.max(1) } else { DEPTH };
-            for k in (0..depth.max(1)).step_by(block) {
-                let ks = k..(k + block).min(depth);
-                if !in_place {
-                    pack(kernels, from, &offsets[ks.clone()], &shape, strip_buffer, width);
-                }
+            for k in (0..depth.max(1)).step_by(DEPTH) {
+                let ks = k..(k + DEPTH).min(depth);
                 let last = ks.end == depth;
-                // 3. Tiles of output channels.
-                for (i, rows) in rows.chunks(height).enumerate() {
-                    let bias = after.bias.filter(|_| last);
-                    let walk = Walk {
-                        a: weight.as_ptr(),
-                        b: if in_place { from[start..].as_ptr() } else { strip_buffer.as_ptr() },
-                        c: shared.at(strip.start),
-                        rows,
-                        outer: &[[0, 0]],
-                        inner: if in_place { &where_it_lies } else { &packed[ks.clone()] },
-                        width: strip.len(),
-                        accumulate: k > 0,
-                        finish: Finish {
-                            bias_column: bias.map_or(std::ptr::null(), |b| b[first + i * height..].as_ptr()),
-                            relu: after.relu && last,
-                            ..Finish::NONE
-                        },
-                    };
-                    // SAFETY: B is a packed strip of whole tiles, or `in_place` has checked its end; the rows of C are
-                    // channels of this image, whose strip this task alone writes; the bias has a number for each.
-                    unsafe { kernels.walk(&walk) };
+                for (i, strip) in some.iter().enumerate().filter(|(_, strip)| place(strip).is_none()) {
+                    shape.clear();
+                    shape.extend(pieces(conv, layout, strip.clone()));
+                    pack(kernels, from, &offsets[ks.clone()], &shape, &mut buffer[i * ks.len() * width..], width);
+                }
+                // 3. Tiles of output channels: some at a time write along their planes.
+                for o in (0..out).step_by(height) {
+                    for (i, strip) in some.iter().enumerate() {
+                        let in_place = place(strip);
+                        let bias = after.bias.filter(|_| last);
+                        let tile = Tile {
+                            rows: height.min(out - o),
+                            width: strip.len(),
+                            a: weight[(group * lie.group + o * lie.row + k * lie.step).min(weight.len())..].as_ptr(),
+                            a_stride: lie.row,
+                            b: match in_place {
+                                Some(start) => from[start..].as_ptr(),
+                                None => buffer[i * ks.len() * width..].as_ptr(),
+                            },
+                            outer: if in_place.is_some() { &where_it_lies[ks.clone()] } else { &[[0, 0]] },
+                            inner: if in_place.is_some() { 1 } else { ks.len() },
+                            a_step: lie.step,
+                            b_step: width,
+                            c: shared.at((b * conv.out_channels + first + o) * plane + strip.start),
+                            c_stride: plane,
+                            turned: false,
+                            accumulate: k > 0,
+                            finish: Finish {
+                                bias_column: bias.map_or(std::ptr::null(), |b| b[first + o..].as_ptr()),
+                                relu: after.relu && last,
+                                ..Finish::NONE
+                            },
+                        };
+                        // Short sums are over before their place is at hand: ask for that of the next strip.
+                        tile.fetch(width);
+                        // SAFETY: B is a packed strip of whole tiles, or `place` has checked its end; the rows of C are
+                        // channels of this image, whose strip this task alone writes; the bias has a number for each.
+                        unsafe { kernels.tile(&tile) };
+                    }
                 }
             }
         }
@@ -185,16 +204,16 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
     parallel::tasks(conv.batch * conv.groups * chunks, conv.threads(), |i| {
         let (b, group, chunk) = (i / chunks / conv.groups, i / chunks % conv.groups, i % chunks);
         let start = (b * conv.in_channels + group * conv.group_in()) * in_plane;
-        scratch(DEPTH.min(depth) * width + SLACK, |strip: &mut [T]| {
+        scratch(together * DEPTH.min(depth) * width + SLACK, |strips: &mut [T]| {
             if plain {
-                return image(b, group, chunk, &x[start..], strip);
+                return image(b, group, chunk, &x[start..], strips);
             }
             scratch(conv.group_in() * layout.plane() + SLACK, |padded: &mut [T]| {
                 for c in 0..conv.group_in() {
                     let to = &mut padded[c * layout.plane()..];
                     layout.fill(kernels, conv, [0, layout.height], &x[start + c * in_plane..], to);
                 }
-                image(b, group, chunk, padded, strip);
+                image(b, group, chunk, padded, strips);
             });
         });
     });
@@ -222,9 +241,6 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
             let (b, group) = (index / conv.groups, index % conv.groups);
             let first = group * conv.group_out();
             let from = &dy[(b * conv.out_channels + first) * plane..];
-            let rows: Vec<[usize; 2]> = (0..depth).map(|k| [first * depth + k, k % height * width]).collect();
-            let outer: Vec<[usize; 2]> = (0..conv.group_out()).map(|o| [o * depth, o * plane]).collect();
-            let packed: Vec<[usize; 2]> = (0..conv.group_out()).map(|o| [o * depth, o * width]).collect();
             scratch(group_in * layout.plane(), |sums: &mut [T]| {
                 scratch(conv.group_out() * width + SLACK, |strip_buffer: &mut [T]| {
                     scratch(height * width, |tile: &mut [T]| {
@@ -239,21 +255,26 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
                                     to[..strip.len()].copy_from_slice(&from[o * plane..][strip.clone()]);
                                 }
                             }
-                            for (rows, offsets) in rows.chunks(height).zip(offsets.chunks(height)) {
-                                let walk = Walk {
-                                    a: weight.as_ptr(),
-                                    b: if in_place { from[strip.start..].as_ptr() } else { strip_buffer.as_ptr() },
-                                    c: tile.as_mut_ptr(),
-                                    rows,
-                                    outer: if in_place { &outer } else { &packed },
-                                    inner: &[[0, 0]],
+                            for (i, offsets) in offsets.chunks(height).enumerate() {
+                                let product = Tile {
+                                    rows: offsets.len(),
                                     width: strip.len(),
+                                    a: weight[first * depth + i * height..].as_ptr(),
+                                    a_stride: 1,
+                                    b: if in_place { from[strip.start..].as_ptr() } else { strip_buffer.as_ptr() },
+                                    outer: &[[0, 0]],
+                                    inner: conv.group_out(),
+                                    a_step: depth,
+                                    b_step: if in_place { plane } else { width },
+                                    c: tile.as_mut_ptr(),
+                                    c_stride: width,
+                                    turned: false,
                                     accumulate: false,
                                     finish: Finish::NONE,
                                 };
                                 // SAFETY: the weights have all rows; B is a strip of whole tiles, or `in_place` has
                                 // checked its end; a tile has room for `height` rows.
-                                unsafe { kernels.walk(&walk) };
+                                unsafe { kernels.tile(&product) };
                                 unpack(isa, tile, width, offsets, &shape, sums);
                             }
                         }

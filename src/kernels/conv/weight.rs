@@ -7,8 +7,7 @@
 use super::Conv;
 use super::planes::Padded;
 use crate::element::Float;
-use crate::kernels::gemm::transpose;
-use crate::kernels::gemm::{Finish, SLACK, Shared, Walk, panel_height, part, scratch};
+use crate::kernels::gemm::{Finish, SLACK, Shared, Tile, panel_height, part, scratch, transpose};
 use crate::kernels::parallel;
 use crate::kernels::simd::{Isa, simd};
 use std::ops::Range;
@@ -18,48 +17,58 @@ const PIXELS: usize = 512;
 
 /// How the work is cut; by the sizes alone.
 struct Plan {
-    /// Panels of output channels in a group.
+    /// Panels of output channels in a group, and how many teams they make: those of a team share a copy of the input.
     panels: usize,
+    teams: usize,
     /// Rows of output pixels of all images, cut in slices with a sum each.
     lines: usize,
     slices: usize,
-    /// Parts of the `depth` rows of a sum.
+    /// Parts of the input channels.
     parts: usize,
-    part_unit: usize,
+    /// Rows of a tile: channels, at the same tap; or where there are fewer of them, taps of a row of the kernel.
+    by_channels: bool,
+    height: usize,
     /// Numbers in one panel of a sum: the bias, then `depth` rows.
     panel_len: usize,
 }
 
 impl Plan {
-    fn new(conv: &Conv, width: usize, height: usize) -> Plan {
+    fn new(conv: &Conv, width: usize, tallest: usize) -> Plan {
         let (depth, panels) = (conv.depth(), conv.group_out().div_ceil(width));
         let lines = conv.batch * conv.output()[0];
         let most = ((1 << 20) / conv.weight_len().max(1)).clamp(1, 8);
         let slices = (lines * conv.output()[1] / 256).clamp(1, most).min(lines);
         // Without empty ones.
         let slices = lines.div_ceil(lines.div_ceil(slices));
-        let tiles = depth.div_ceil(height);
-        let parts = 8_usize.div_ceil(slices * panels * conv.groups).min(tiles);
-        Plan { panels, lines, slices, parts, part_unit: height, panel_len: (depth + 1) * width }
+        let channels = conv.group_in();
+        let by_channels = channels >= conv.kernel[1].min(tallest);
+        let height = panel_height(if by_channels { channels } else { conv.kernel[1] }, tallest);
+        let tiles = if by_channels { channels.div_ceil(height) } else { channels };
+        let teams = 8_usize.div_ceil(slices * conv.groups).min(panels);
+        let parts = 8_usize.div_ceil(slices * teams * conv.groups).min(tiles);
+        Plan { panels, teams, lines, slices, parts, by_channels, height, panel_len: (depth + 1) * width }
     }
 }
 
 pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw: &mut [T], bias: Option<&mut [T]>) {
     let kernels = T::kernels(isa);
     let (width, depth) = (kernels.width(), conv.depth());
-    let plan = Plan::new(conv, width, panel_height(depth, kernels.height()));
+    let plan = Plan::new(conv, width, kernels.height());
     let (group_out, all_panels) = (conv.group_out(), conv.groups * plan.panels);
     scratch(plan.slices * all_panels * plan.panel_len, |sums: &mut [T]| {
         let shared = Shared::new(sums);
-        parallel::tasks(plan.slices * all_panels * plan.parts, conv.threads(), |i| {
-            let (slice, panel, at) = (i / plan.parts / all_panels, i / plan.parts % all_panels, i % plan.parts);
+        let all_teams = conv.groups * plan.teams;
+        parallel::tasks(plan.slices * all_teams * plan.parts, conv.threads(), |i| {
+            let (slice, team, at) = (i / plan.parts / all_teams, i / plan.parts % all_teams, i % plan.parts);
             let lines = part(plan.lines, plan.slices, 1, slice);
-            let rows = part(depth, plan.parts, plan.part_unit, at);
-            if rows.is_empty() {
+            let unit = if plan.by_channels { plan.height } else { 1 };
+            let channels = part(conv.group_in(), plan.parts, unit, at);
+            let (group, panels) = (team / plan.teams, part(plan.panels, plan.teams, 1, team % plan.teams));
+            if channels.is_empty() || panels.is_empty() {
                 return;
             }
-            let sum = shared.at((slice * all_panels + panel) * plan.panel_len);
-            sum_slice(isa, conv, &plan, x, dy, lines, panel, rows, sum);
+            let sums = shared.at((slice * all_panels + group * plan.panels) * plan.panel_len);
+            sum_slice(isa, conv, &plan, x, dy, lines, group, panels, channels, sums);
         });
         let sums: &[T] = sums;
         let (dw, bias) = (Shared::new(dw), bias.map(Shared::new));
@@ -109,7 +118,7 @@ simd! {
     }
 }
 
-/// Adds up the rows `rows` of one panel over some lines of pixels.
+/// Adds up the rows of some input channels, of some panels of a group, over some lines of pixels.
 #[allow(clippy::too_many_arguments, reason = "the place of a task")]
 fn sum_slice<T: Float>(
     isa: Isa,
@@ -118,36 +127,24 @@ fn sum_slice<T: Float>(
     x: &[T],
     dy: &[T],
     lines: Range<usize>,
-    panel: usize,
-    rows: Range<usize>,
-    sum: *mut T,
+    group: usize,
+    panels: Range<usize>,
+    channels: Range<usize>,
+    sums: *mut T,
 ) {
     let kernels = T::kernels(isa);
     let width = kernels.width();
-    let (taps, size, group_in) = (conv.taps(), conv.output(), conv.group_in());
+    let (taps, size) = (conv.taps(), conv.output());
     let (in_plane, out_plane) = (conv.in_plane(), conv.out_plane());
-    let (group, first) = (panel / plan.panels, panel % plan.panels * width);
-    let (channel, count) = (group * conv.group_out() + first, width.min(conv.group_out() - first));
     let per_block = (PIXELS / size[1]).clamp(1, lines.len().max(1));
-    let plain = conv.padding == [0, 0];
-    // With padding: for each image in a block the rows of the input that it sees.
+    let plain = conv.padding == [0, 0] && (taps == 1 || super::apart::<T>(in_plane) == in_plane);
+    // Else: for each image in a block the rows of the input that it sees.
     let seen = |lines: usize| (lines - 1) * conv.stride[0] + conv.reach(0);
     let layout = Padded::in_order(conv, seen(per_block.min(size[0])));
-    let channels = rows.start / taps..rows.end.div_ceil(taps);
-    let (plane, row) = if plain { (in_plane, conv.input[1]) } else { (layout.plane(), layout.row) };
+    let (plane, row) = if plain { (in_plane, conv.input[1]) } else { (super::apart::<T>(layout.plane()), layout.row) };
     let image_copy = channels.len() * plane;
-    let offset = |k: usize| {
-        let (c, u, v) = (k / taps, k % taps / conv.kernel[1], k % conv.kernel[1]);
-        (c - channels.start) * plane + u * conv.dilation[0] * row + v * conv.dilation[1]
-    };
-    let tile_rows: Vec<[usize; 2]> = rows.clone().map(|k| [offset(k), (k + 1) * width]).collect();
-    let inner: Vec<[usize; 2]> = (0..size[1]).map(|i| [i * conv.stride[1], i * width]).collect();
     let images_per_block = per_block.div_ceil(size[0]) + 1;
     let copies = if plain { 0 } else { images_per_block * image_copy };
-    if rows.start == 0 {
-        // SAFETY: the task with the first rows owns the bias.
-        unsafe { std::slice::from_raw_parts_mut(sum, width) }.fill(T::ZERO);
-    }
     let mut outer = Vec::new();
     scratch(per_block * size[1] * width + SLACK, |turned: &mut [T]| {
         scratch(copies + SLACK, |copied: &mut [T]| {
@@ -155,15 +152,10 @@ fn sum_slice<T: Float>(
             for start in lines.clone().step_by(per_block) {
                 let block = start..(start + per_block).min(lines.end);
                 outer.clear();
-                let (mut line, mut copy) = (block.start, 0);
-                while line < block.end {
+                let mut copy = 0;
+                for [line, some] in runs(block.clone(), size[0]) {
                     let (b, y) = (line / size[0], line % size[0]);
-                    let some = (size[0] - y).min(block.end - line);
-                    let at = (line - block.start) * size[1] * width;
-                    // [count, pixels] -> [pixels, count]
-                    let from = &dy[(b * conv.out_channels + channel) * out_plane + y * size[1]..];
-                    transpose(kernels, from, out_plane, [count, some * size[1]], &mut turned[at..], width);
-                    let image = (b * conv.in_channels + group * group_in + channels.start) * in_plane;
+                    let image = (b * conv.in_channels + group * conv.group_in() + channels.start) * in_plane;
                     let base = if plain {
                         image + y * conv.stride[0] * row
                     } else {
@@ -174,33 +166,81 @@ fn sum_slice<T: Float>(
                         }
                         copy
                     };
+                    let at = (line - block.start) * size[1] * width;
                     outer.extend((0..some).map(|i| [base + i * conv.stride[0] * row, at + i * size[1] * width]));
-                    line += some;
                     copy += image_copy;
                 }
-                if rows.start == 0 {
-                    // SAFETY: as above.
-                    let bias = unsafe { std::slice::from_raw_parts_mut(sum, width) };
-                    sum_rows(isa, &turned[..block.len() * size[1] * width], bias);
-                }
-                // 2. Tiles of rows.
-                for tile in tile_rows.chunks(plan.part_unit) {
-                    let walk = Walk {
-                        a: if plain { x.as_ptr() } else { copied.as_ptr() },
-                        b: turned.as_ptr(),
-                        c: sum,
-                        rows: tile,
-                        outer: &outer,
-                        inner: &inner,
-                        width: count,
-                        accumulate: start > lines.start,
-                        finish: Finish::NONE,
+                let from = if plain { x } else { &*copied };
+                // 2. Panels of output channels.
+                for panel in panels.clone() {
+                    let sum = sums.wrapping_add(panel * plan.panel_len);
+                    let first = panel * width;
+                    let count = width.min(conv.group_out() - first);
+                    for [line, some] in runs(block.clone(), size[0]) {
+                        // [count, pixels] -> [pixels, count]
+                        let channel = (line / size[0]) * conv.out_channels + group * conv.group_out() + first;
+                        let from = &dy[channel * out_plane + line % size[0] * size[1]..];
+                        let to = &mut turned[(line - block.start) * size[1] * width..];
+                        transpose(kernels, from, out_plane, [count, some * size[1]], to, width);
+                    }
+                    if channels.start == 0 {
+                        // SAFETY: the task with the first channels owns the bias.
+                        let bias = unsafe { std::slice::from_raw_parts_mut(sum, width) };
+                        if start == lines.start {
+                            bias.fill(T::ZERO);
+                        }
+                        sum_rows(isa, &turned[..block.len() * size[1] * width], bias);
+                    }
+                    // 3. Tiles of rows.
+                    let add = |[channel, u, v]: [usize; 3], rows: usize, a_stride: usize, between: usize| {
+                        let at = (channel - channels.start) * plane + u * conv.dilation[0] * row + v * conv.dilation[1];
+                        let tile = Tile {
+                            rows,
+                            width: count,
+                            a: from[at..].as_ptr(),
+                            a_stride,
+                            b: turned.as_ptr(),
+                            outer: &outer,
+                            inner: size[1],
+                            a_step: conv.stride[1],
+                            b_step: width,
+                            c: sum.wrapping_add((1 + channel * taps + u * conv.kernel[1] + v) * width),
+                            c_stride: between * width,
+                            turned: false,
+                            accumulate: start > lines.start,
+                            finish: Finish::NONE,
+                        };
+                        // SAFETY: every tap of a pixel lies in the input or in its padded copy; a row of `turned` and of
+                        // the sum is a whole tile wide; this task owns these rows.
+                        unsafe { kernels.tile(&tile) };
                     };
-                    // SAFETY: every tap of a pixel lies in the input or in its padded copy; a row of `turned` and of the
-                    // sum is a whole tile wide; this task owns these rows.
-                    unsafe { kernels.walk(&walk) };
+                    for u in 0..conv.kernel[0] {
+                        if plan.by_channels {
+                            for v in 0..conv.kernel[1] {
+                                for channel in channels.clone().step_by(plan.height) {
+                                    add([channel, u, v], plan.height.min(channels.end - channel), plane, taps);
+                                }
+                            }
+                        } else {
+                            for channel in channels.clone() {
+                                for v in (0..conv.kernel[1]).step_by(plan.height) {
+                                    add([channel, u, v], plan.height.min(conv.kernel[1] - v), conv.dilation[1], 1);
+                                }
+                            }
+                        }
+                    }
                 }
             }
         });
     });
+}
+
+/// Cuts lines of all images in runs of one image each: the first line, and how many.
+fn runs(lines: Range<usize>, per_image: usize) -> impl Iterator<Item = [usize; 2]> {
+    let mut next = lines.start;
+    std::iter::from_fn(move || {
+        let line = next;
+        next = (line / per_image * per_image + per_image).min(lines.end);
+        (line < lines.end).then(|| [line, next - line])
+    })
 }

@@ -18,6 +18,11 @@ struct Frame {
     to_stride: usize,
     to: *mut f32,
     add: usize,
+    bias_row: *const f32,
+    bias_column: *const f32,
+    relu: usize,
+    /// Which lanes of the first and of the second register are columns of the tile.
+    masks: [usize; 2],
 }
 
 /// Assembly for row `i`, if the tile has it.
@@ -157,9 +162,32 @@ macro_rules! add {
     ($i:literal, $at:literal, $low:literal, $high:literal) => {
         if_row!(
             $i,
-            concat!("vaddps ", $low, ", ", $low, ", zmmword ptr [", $at, "]"),
-            if_wide!("vaddps ", $high, ", ", $high, ", zmmword ptr [", $at, " + 64]")
+            concat!("vaddps ", $low, "{{k1}}, ", $low, ", zmmword ptr [", $at, "]"),
+            if_wide!("vaddps ", $high, "{{k2}}, ", $high, ", zmmword ptr [", $at, " + 64]")
         )
+    };
+}
+
+macro_rules! add_row {
+    ($i:literal, $at:literal, $low:literal, $high:literal) => {
+        if_row!($i, concat!("vaddps ", $low, ", ", $low, ", zmm28"), if_wide!("vaddps ", $high, ", ", $high, ", zmm29"))
+    };
+}
+
+macro_rules! add_column {
+    ($i:literal, $at:literal, $low:literal, $high:literal) => {
+        if_row!(
+            $i,
+            concat!("vbroadcastss zmm30, dword ptr [{x} + 4 * ", $i, "]\nvaddps ", $low, ", ", $low, ", zmm30"),
+            if_wide!("vaddps ", $high, ", ", $high, ", zmm30")
+        )
+    };
+}
+
+/// The instruction gives its last operand when one is NaN.
+macro_rules! relu {
+    ($i:literal, $at:literal, $low:literal, $high:literal) => {
+        if_row!($i, concat!("vmaxps ", $low, ", zmm30, ", $low), if_wide!("vmaxps ", $high, ", zmm30, ", $high))
     };
 }
 
@@ -167,34 +195,52 @@ macro_rules! store {
     ($i:literal, $at:literal, $low:literal, $high:literal) => {
         if_row!(
             $i,
-            concat!("vmovups zmmword ptr [", $at, "], ", $low),
-            if_wide!("vmovups zmmword ptr [", $at, " + 64], ", $high)
+            concat!("vmovups zmmword ptr [", $at, "]{{k1}}, ", $low),
+            if_wide!("vmovups zmmword ptr [", $at, " + 64]{{k2}}, ", $high)
         )
     };
 }
 
-/// The sums of a tile of `M` rows and `16 N` columns.
+/// The sums of a tile of `M` rows and at most `16 N` columns, finished as `to` says.
 ///
 /// # Safety
-/// As for [`Kernels::tile`](super::Kernels::tile), and `to` must have room for whole registers.
+/// As for [`Kernels::tile`](super::Kernels::tile), and `to` must have room.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
 pub(super) unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<f32>) {
     const { assert!(M <= 14 && N <= 2) };
-    let outer = if t.inner == 0 { &[] } else { t.outer };
-    let range = outer.as_ptr_range();
-    let frame = Frame {
-        a: t.a,
-        b: t.b,
-        a_stride: t.a_stride.wrapping_mul(4),
+    // Field by field: the compiler would read two at once, which then cannot be forwarded from the two stores that have
+    // just written them, but waits until all stores before have reached the cache.
+    macro_rules! get {
+        ($field:expr) => {
+            // SAFETY: a reference to a plain field.
+            unsafe { std::ptr::read_volatile(&$field) }
+        };
+    }
+    let inner = get!(t.inner);
+    let range = if inner == 0 { (&[]).as_ptr_range() } else { t.outer.as_ptr_range() };
+    let mut frame = Frame {
+        a: get!(t.a),
+        b: get!(t.b),
+        a_stride: get!(t.a_stride).wrapping_mul(4),
         outer: range.start,
         outer_end: range.end,
-        inner: t.inner,
-        a_step: t.a_step.wrapping_mul(4),
-        b_step: t.b_step.wrapping_mul(4),
+        inner,
+        a_step: get!(t.a_step).wrapping_mul(4),
+        b_step: get!(t.b_step).wrapping_mul(4),
         to_stride: to.stride.wrapping_mul(4),
         to: to.start,
         add: usize::from(to.add),
+        bias_row: std::ptr::null(),
+        bias_column: std::ptr::null(),
+        relu: 0,
+        masks: [0xffff; 2],
     };
+    if to.finish {
+        frame.bias_row = get!(t.finish.bias_row);
+        frame.bias_column = get!(t.finish.bias_column);
+        frame.relu = usize::from(t.finish.relu);
+        frame.masks[N - 1] = (1 << (t.width - 16 * (N - 1))) - 1;
+    }
     // SAFETY: the caller vouches for the pointers and the instruction set; all registers that are written are declared,
     // and of memory only the rows of `to` are written.
     unsafe {
@@ -246,11 +292,32 @@ pub(super) unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<
             "mov {r}, qword ptr [{f} + 64]",
             "mov {p0}, qword ptr [{f} + 72]",
             pointers!(),
+            "kmovw k1, word ptr [{f} + 112]",
+            "kmovw k2, word ptr [{f} + 120]",
             "cmp qword ptr [{f} + 80], 0",
             "je 7f",
             for_c!(add),
             "7:",
+            "mov {x}, qword ptr [{f} + 88]",
+            "test {x}, {x}",
+            "je 8f",
+            "vmovups zmm28{{k1}}{{z}}, zmmword ptr [{x}]",
+            ".if {n} > 1\n vmovups zmm29{{k2}}{{z}}, zmmword ptr [{x} + 64]\n .endif",
+            for_c!(add_row),
+            "8:",
+            "mov {x}, qword ptr [{f} + 96]",
+            "test {x}, {x}",
+            "je 9f",
+            for_c!(add_column),
+            "9:",
+            "cmp qword ptr [{f} + 104], 0",
+            "je 2f",
+            "vpxord zmm30, zmm30, zmm30",
+            for_c!(relu),
+            "2:",
             for_c!(store),
+            // The caller is compiled for the baseline: its instructions would wait for the upper halves of registers.
+            "vzeroupper",
             m = const M,
             n = const N,
             f = in(reg) &frame,
@@ -268,7 +335,7 @@ pub(super) unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<
             out("zmm13") _, out("zmm14") _, out("zmm15") _, out("zmm16") _, out("zmm17") _, out("zmm18") _,
             out("zmm19") _, out("zmm20") _, out("zmm21") _, out("zmm22") _, out("zmm23") _, out("zmm24") _,
             out("zmm25") _, out("zmm26") _, out("zmm27") _, out("zmm28") _, out("zmm29") _, out("zmm30") _,
-            out("zmm31") _,
+            out("zmm31") _, out("k1") _, out("k2") _,
             options(nostack),
         );
     }

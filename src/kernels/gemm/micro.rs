@@ -1,7 +1,7 @@
 //! The micro-kernels: one register tile of C, and copies in whole registers.
 #![allow(clippy::needless_range_loop, reason = "loops over registers; counted ones unroll whole")]
 
-use super::tile::{Finish, Rows, Strip, Tile, To, Transpose, Walk};
+use super::tile::{Rows, Strip, Tile, To, Transpose};
 use super::vector::Vector;
 
 // SAFETY (of the functions here): the caller of `Kernels::tile` vouches for the pointers, and each instance is only
@@ -113,109 +113,6 @@ pub(super) unsafe fn finish<V: Vector>(t: &Tile<V::T>, sums: *mut V::T, zero: V:
 /// Rows of the tallest tile, and registers that may be read behind it.
 const TALLEST: usize = 16;
 const TURNED: usize = 32 * TALLEST;
-
-#[inline(always)]
-pub(super) unsafe fn walk<V: Vector, const M: usize, const N: usize>(t: &Walk<V::T>, zero: V::T) {
-    // SAFETY: above.
-    unsafe {
-        let mut acc = [[V::splat(zero); N]; M];
-        let mut start = [t.a; M];
-        for i in 0..M {
-            start[i] = t.a.wrapping_add(t.rows.get_unchecked(i)[0]);
-        }
-        for u in t.outer {
-            for v in t.inner {
-                let at = u[0].wrapping_add(v[0]);
-                let b = t.b.wrapping_add(u[1].wrapping_add(v[1]));
-                let mut row = [V::splat(zero); N];
-                for j in 0..N {
-                    row[j] = V::load(b.add(j * V::LANES));
-                }
-                for i in 0..M {
-                    // Volatile: else the compiler keeps the pointers in registers, has too few, and moves all loads of a
-                    // step to its front, which drives the tile out of its registers: half the speed.
-                    let x = V::splat(*std::ptr::read_volatile(&start[i]).wrapping_add(at));
-                    for j in 0..N {
-                        acc[i][j] = acc[i][j].fma(x, row[j]);
-                    }
-                }
-            }
-        }
-        let row = |i: usize| t.c.wrapping_add(t.rows.get_unchecked(i)[1]);
-        store::<V, M, N>(acc, row, t.width, t.accumulate, &t.finish, zero);
-    }
-}
-
-#[inline(always)]
-unsafe fn store<V: Vector, const M: usize, const N: usize>(
-    mut acc: [[V; N]; M],
-    row_of_c: impl Fn(usize) -> *mut V::T,
-    width: usize,
-    accumulate: bool,
-    finish: &Finish<V::T>,
-    zero: V::T,
-) {
-    // All registers are full but the last one, which may hold fewer columns.
-    let last = width - (N - 1) * V::LANES;
-    // Many short loops instead of a long one: each is unrolled whole, and the tile stays in its registers.
-    // SAFETY: above.
-    unsafe {
-        let load = |p: *const V::T, j: usize| {
-            if j + 1 < N || last == V::LANES {
-                V::load(p.add(j * V::LANES))
-            } else {
-                V::load_first(p.add(j * V::LANES), last)
-            }
-        };
-        if accumulate {
-            for i in 0..M {
-                for j in 0..N {
-                    acc[i][j] = acc[i][j].add(load(row_of_c(i), j));
-                }
-            }
-        }
-        if !finish.bias_row.is_null() {
-            let mut bias = [V::splat(zero); N];
-            for j in 0..N {
-                bias[j] = load(finish.bias_row, j);
-            }
-            for i in 0..M {
-                for j in 0..N {
-                    acc[i][j] = acc[i][j].add(bias[j]);
-                }
-            }
-        }
-        if !finish.bias_column.is_null() {
-            for i in 0..M {
-                let bias = V::splat(*finish.bias_column.add(i));
-                for j in 0..N {
-                    acc[i][j] = acc[i][j].add(bias);
-                }
-            }
-        }
-        if finish.relu {
-            for i in 0..M {
-                for j in 0..N {
-                    acc[i][j] = acc[i][j].relu();
-                }
-            }
-        }
-        if last == V::LANES {
-            for i in 0..M {
-                for j in 0..N {
-                    acc[i][j].store(row_of_c(i).add(j * V::LANES));
-                }
-            }
-        } else {
-            for i in 0..M {
-                for j in 0..N - 1 {
-                    acc[i][j].store(row_of_c(i).add(j * V::LANES));
-                }
-                acc[i][N - 1].store_first(row_of_c(i).add((N - 1) * V::LANES), last);
-            }
-        }
-    }
-}
 
 #[inline(always)]
 pub(super) unsafe fn rows<V: Vector>(r: &Rows<V::T>) {

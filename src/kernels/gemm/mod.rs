@@ -24,7 +24,7 @@ mod tests;
 
 pub(crate) use pack::SLACK;
 pub(crate) use scratch::scratch;
-pub(crate) use tile::{Finish, Kernels, Strip, Walk};
+pub(crate) use tile::{Finish, Kernels, Strip, Tile};
 pub(crate) use transpose::transpose;
 
 use crate::element::Float;

@@ -206,6 +206,7 @@ impl<T: Float> Product<'_, T> {
                 accumulate: self.accumulate || ks.start > 0,
                 finish: if last { self.finish.at(i, columns.start) } else { Finish::NONE },
             };
+            tile.fetch(0);
             // SAFETY: `run` of the module has checked all matrices; B has whole registers; blocks of C are disjoint.
             unsafe { self.kernels.tile(&tile) };
         }

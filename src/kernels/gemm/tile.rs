@@ -60,36 +60,31 @@ pub(crate) struct Tile<'a, T> {
     pub finish: Finish<T>,
 }
 
-/// `C[M, width] = A[M, steps] . B[steps, width] (+ C)`, where A, B and C are read and written where they lie.
-///
-/// The steps are two nested loops over tables of offsets, which wrap around: an offset may be negative. A convolution is
-/// such a product: the outer table holds channels (or rows of pixels), the inner one the taps of the kernel (or pixels).
-pub(crate) struct Walk<'a, T> {
-    pub a: *const T,
-    pub b: *const T,
-    pub c: *mut T,
-    /// Row i of A starts at `a + rows[i][0]`, row i of C at `c + rows[i][1]`.
-    pub rows: &'a [[usize; 2]],
-    /// Step (u, v) takes number `outer[u][0] + inner[v][0]` of every row of A, and the row of B at
-    /// `b + outer[u][1] + inner[v][1]`; whole registers of B are read, also beyond `width`.
-    pub outer: &'a [[usize; 2]],
-    pub inner: &'a [[usize; 2]],
-    pub width: usize,
-    pub accumulate: bool,
-    pub finish: Finish<T>,
+impl<T> Tile<'_, T> {
+    /// Asks for what stands `further` numbers behind each row of C, so that it is at hand when it is written.
+    #[inline]
+    pub fn fetch(&self, further: usize) {
+        let (lines, line) = if self.turned { (self.width, self.rows) } else { (self.rows, self.width) };
+        for i in 0..lines {
+            let row = self.c.wrapping_add(i.wrapping_mul(self.c_stride) + further);
+            prefetch(row);
+            prefetch(row.wrapping_add(line - 1));
+        }
+    }
 }
 
-/// Where the sums of a tile go, in whole registers: row i to `start + i * stride`, where they may be added.
+/// Where the sums of a tile go: row i to `start + i * stride`, where they may be added.
 #[derive(Clone, Copy)]
 pub(super) struct To<T> {
     pub start: *mut T,
     pub stride: usize,
     pub add: bool,
+    /// Whether they go to C itself, finished, and only within the tile's width; else whole registers.
+    pub finish: bool,
 }
 
 type SumsFn<T> = unsafe fn(&Tile<T>, To<T>);
 type FinishFn<T> = unsafe fn(&Tile<T>, *mut T);
-pub(crate) type WalkFn<T> = unsafe fn(&Walk<T>);
 
 /// The micro-kernels of one instruction set.
 pub(crate) struct Kernels<T: 'static> {
@@ -97,8 +92,9 @@ pub(crate) struct Kernels<T: 'static> {
     pub lanes: usize,
     /// `sums[rows - 1][registers - 1]`.
     sums: &'static [[SumsFn<T>; 2]],
+    /// Whether the sums come finished, unless turned.
+    finishes: bool,
     finish: FinishFn<T>,
-    walk: &'static [[WalkFn<T>; 2]],
     rows: unsafe fn(&Rows<T>),
     strip: unsafe fn(&Strip<T>),
     transpose: unsafe fn(&Transpose<T>),
@@ -133,7 +129,7 @@ pub(crate) struct Rows<T> {
     pub width: usize,
 }
 
-impl<T> Kernels<T> {
+impl<T: Copy> Kernels<T> {
     /// The tallest tile.
     pub fn height(&self) -> usize {
         self.sums.len()
@@ -149,18 +145,11 @@ impl<T> Kernels<T> {
     /// not be touched by others meanwhile.
     #[inline]
     pub unsafe fn tile(&self, t: &Tile<T>) {
-        // C is needed after the last product: time enough to fetch it.
-        let (lines, line) = if t.turned { (t.width, t.rows) } else { (t.rows, t.width) };
-        for i in 0..lines {
-            let row = t.c.wrapping_add(i.wrapping_mul(t.c_stride));
-            prefetch(row);
-            prefetch(row.wrapping_add(line - 1));
-        }
         let sums = self.sums[t.rows - 1][usize::from(t.width > self.lanes)];
-        if !t.turned && t.finish.is_none() && t.width.is_multiple_of(self.lanes) {
-            // SAFETY: the table holds what this machine can run; the caller vouches for the pointers, and C has whole
-            // registers.
-            return unsafe { sums(t, To { start: t.c, stride: t.c_stride, add: t.accumulate }) };
+        if !t.turned && (self.finishes || t.finish.is_none() && t.width.is_multiple_of(self.lanes)) {
+            let to = To { start: t.c, stride: t.c_stride, add: t.accumulate, finish: true };
+            // SAFETY: the table holds what this machine can run; the caller vouches for the pointers.
+            return unsafe { sums(t, to) };
         }
         /// The sums of the largest tile, of any instruction set.
         #[repr(align(64))]
@@ -169,17 +158,9 @@ impl<T> Kernels<T> {
         let start = room.as_mut_ptr().cast::<T>();
         // SAFETY: as above; there is room for the largest tile, and `finish` reads what was written there.
         unsafe {
-            sums(t, To { start, stride: self.width(), add: false });
+            sums(t, To { start, stride: self.width(), add: false, finish: false });
             (self.finish)(t, start);
         }
-    }
-
-    /// # Safety
-    /// As for [`Kernels::tile`], with a height of `t.rows.len()`, which is not 0.
-    #[inline]
-    pub unsafe fn walk(&self, t: &Walk<T>) {
-        // SAFETY: as above.
-        unsafe { self.walk[t.rows.len() - 1][usize::from(t.width > self.lanes)](t) }
     }
 
     /// Copies rows in whole registers: up to [`Kernels::width`] numbers of each row are read and written.
@@ -229,11 +210,6 @@ macro_rules! kernels {
                 unsafe { micro::finish::<$v>(t, sums, 0.0) }
             }
             $(#[$feature])?
-            unsafe fn walk<const M: usize, const N: usize>(t: &Walk<$t>) {
-                // SAFETY: handed on.
-                unsafe { micro::walk::<$v, M, N>(t, 0.0) }
-            }
-            $(#[$feature])?
             unsafe fn rows(r: &Rows<$t>) {
                 // SAFETY: handed on.
                 unsafe { micro::rows::<$v>(r) }
@@ -251,8 +227,8 @@ macro_rules! kernels {
             pub static KERNELS: Kernels<$t> = Kernels {
                 lanes: <$v as Vector>::LANES,
                 sums: &[$([sums::<$m, 1>, sums::<$m, 2>]),*],
+                finishes: <$v>::FINISHES,
                 finish,
-                walk: &[$([walk::<$m, 1>, walk::<$m, 2>]),*],
                 rows,
                 strip,
                 transpose,

@@ -13,6 +13,8 @@ pub(super) trait Vector: Copy {
     type T: Copy;
     const LANES: usize;
 
+    /// Whether `sums` can finish: add biases, clip at 0, and mind the width of the tile.
+    const FINISHES: bool = false;
     /// The sums of a tile of `M` rows and `N` registers.
     #[inline(always)]
     unsafe fn sums<const M: usize, const N: usize>(t: &Tile<Self::T>, to: To<Self::T>, zero: Self::T) {
@@ -51,6 +53,7 @@ mod x86 {
     impl Vector for __m512 {
         type T = f32;
         const LANES: usize = 16;
+        const FINISHES: bool = true;
         #[inline(always)]
         unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<f32>, _: f32) {
             // SAFETY: handed on.
