@@ -5,6 +5,7 @@
 //! function and no function is compiled once per layout.
 
 use super::parallel::{GRAIN, chunks_mut};
+use super::prefetch::{Stream, in_steps, is_far};
 use super::simd::{isa, simd};
 use super::strided::{TILE, Tile, copy_tile, for_tiles, row_major};
 use crate::element::Element;
@@ -88,7 +89,12 @@ pub(crate) fn run1<T: Element, U: Element>(x: &[T], y: &mut [U], run: Loop1<T, U
     if y.len() <= GRAIN {
         return run(x, y);
     }
-    chunks_mut(y, GRAIN, |start, y| run(&x[start..start + y.len()], y));
+    let far = is_far(y.len());
+    chunks_mut(y, GRAIN, |start, y| {
+        let x = &x[start..start + y.len()];
+        let streams = [Stream::of(x), Stream::of(y)];
+        in_steps(far, y.len(), streams, |range| run(&x[range.clone()], &mut y[range]));
+    });
 }
 
 /// `x[i] = f(x[i])`.
@@ -102,7 +108,10 @@ fn run_mut<T: Element>(x: &mut [T], run: &(dyn Fn(&mut [T]) + Sync)) {
     if x.len() <= GRAIN {
         return run(x);
     }
-    chunks_mut(x, GRAIN, |_, x| run(x));
+    let far = is_far(x.len());
+    chunks_mut(x, GRAIN, |_, x| {
+        in_steps(far, x.len(), [Stream::of(x)], |range| run(&mut x[range]));
+    });
 }
 
 /// `y[i] = f(a[i], b[i])`.
@@ -124,9 +133,11 @@ pub(crate) fn run2<T: Element, U: Element, V: Element>(a: &[T], b: &[U], y: &mut
     if y.len() <= GRAIN {
         return run(a, b, y);
     }
+    let far = is_far(y.len());
     chunks_mut(y, GRAIN, |start, y| {
-        let range = start..start + y.len();
-        run(&a[range.clone()], &b[range], y);
+        let (a, b) = (&a[start..start + y.len()], &b[start..start + y.len()]);
+        let streams = [Stream::of(a), Stream::of(b), Stream::of(y)];
+        in_steps(far, y.len(), streams, |range| run(&a[range.clone()], &b[range.clone()], &mut y[range]));
     });
 }
 
@@ -168,9 +179,14 @@ fn run3<T: Element, U: Element, V: Element, W: Element>(
     if n <= GRAIN {
         return run(a, b, c, y);
     }
+    let far = is_far(y.len());
     chunks_mut(y, GRAIN, |start, y| {
-        let range = start..start + y.len();
-        run(&a[range.clone()], &b[range.clone()], &c[range], y);
+        let whole = start..start + y.len();
+        let (a, b, c) = (&a[whole.clone()], &b[whole.clone()], &c[whole]);
+        let streams = [Stream::of(a), Stream::of(b), Stream::of(c), Stream::of(y)];
+        in_steps(far, y.len(), streams, |range| {
+            run(&a[range.clone()], &b[range.clone()], &c[range.clone()], &mut y[range]);
+        });
     });
 }
 

@@ -14,6 +14,7 @@ pub mod norm;
 pub mod optim;
 pub mod parallel;
 pub mod pool;
+mod prefetch;
 pub mod reduce;
 pub mod simd;
 pub mod softmax;

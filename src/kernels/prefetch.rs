@@ -1,0 +1,72 @@
+//! Requests for memory ahead of its use.
+//!
+//! A loop with some arithmetic to each element reaches too few cache lines ahead by itself: while it computes, the memory
+//! idles. With requests, a pass takes the longer of the two times instead of their sum.
+
+use std::ops::Range;
+
+/// Elements that are worked on between requests: small enough that these do not queue up.
+pub(super) const STEP: usize = 128;
+/// How many elements ahead of the work the requests are.
+const AHEAD: usize = 4 * STEP;
+/// Elements of the result from which on requests pay: below, the operands tend to be in the second-level cache.
+const FAR: usize = 1 << 18;
+
+/// Memory that a loop walks through, element by element.
+#[derive(Clone, Copy)]
+pub(super) struct Stream {
+    start: *const u8,
+    /// Bytes of an element.
+    size: usize,
+    /// Elements.
+    len: usize,
+}
+
+impl Stream {
+    #[inline(always)]
+    pub fn of<T>(x: &[T]) -> Stream {
+        Stream { start: x.as_ptr().cast(), size: size_of::<T>(), len: x.len() }
+    }
+
+    /// Requests the elements of a range, as far as there are any.
+    #[inline(always)]
+    pub fn request(self, range: Range<usize>) {
+        let end = range.end.min(self.len) * self.size;
+        for byte in (range.start * self.size..end).step_by(64) {
+            line(self.start.wrapping_add(byte));
+        }
+    }
+}
+
+/// Requests a cache line for the first-level cache. It need not exist.
+#[inline(always)]
+fn line(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: it is a hint for any address, and part of the baseline instruction set.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// Whether a pass over `n` elements reaches beyond the caches.
+#[inline]
+pub(super) fn is_far(n: usize) -> bool {
+    n > FAR
+}
+
+/// Calls `work` for the ranges that make up `0..n`: the whole, or where the pass is `far` in steps that each request what
+/// the streams hold a little further on.
+#[inline(always)]
+pub(super) fn in_steps<const N: usize>(far: bool, n: usize, streams: [Stream; N], mut work: impl FnMut(Range<usize>)) {
+    if !far {
+        return work(0..n);
+    }
+    streams.iter().for_each(|stream| stream.request(0..AHEAD));
+    for start in (0..n).step_by(STEP) {
+        streams.iter().for_each(|stream| stream.request(start + AHEAD..start + AHEAD + STEP));
+        work(start..(start + STEP).min(n));
+    }
+}
