@@ -117,6 +117,8 @@ pub trait Float: Number + Neg<Output = Self> + crate::kernels::gemm::Gemm {
     fn round(self) -> Self;
     /// `e^x`.
     fn exp(self) -> Self;
+    /// `e^x` for an `x` that is not above 0, where what is too small for a normal number may be 0.
+    fn exp_up_to_0(self) -> Self;
     /// The natural logarithm.
     fn ln(self) -> Self;
     /// `ln(1 + x)`, exact near 0.
@@ -280,7 +282,7 @@ integer!(u8);
 
 /// `exp`, .. are what the kernels' loops inline: of `f32` functions that vectorise.
 macro_rules! float {
-    ($t:ident, $exp:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $sigmoid:path, $erf:path,
+    ($t:ident, $exp:path, $exp_up_to_0:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $sigmoid:path, $erf:path,
      $softplus:path) => {
         impl Number for $t {
             const ZERO: Self = 0.0;
@@ -340,6 +342,10 @@ macro_rules! float {
                 $exp(self)
             }
             #[inline(always)]
+            fn exp_up_to_0(self) -> Self {
+                $exp_up_to_0(self)
+            }
+            #[inline(always)]
             fn ln(self) -> Self {
                 $ln(self)
             }
@@ -386,9 +392,21 @@ macro_rules! float {
         }
     };
 }
-float!(f32, math::exp, math::exp_m1, math::ln, math::ln_1p, math::tanh, math::sigmoid, math::erf, math::softplus);
+float!(
+    f32,
+    math::exp,
+    math::exp_up_to_0,
+    math::exp_m1,
+    math::ln,
+    math::ln_1p,
+    math::tanh,
+    math::sigmoid,
+    math::erf,
+    math::softplus
+);
 float!(
     f64,
+    f64::exp,
     f64::exp,
     f64::exp_m1,
     f64::ln,

@@ -9,6 +9,7 @@ pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
 pub mod gemm;
+mod lanes;
 pub mod math;
 pub mod norm;
 pub mod optim;

@@ -38,6 +38,21 @@ impl Stream {
     }
 }
 
+/// Requests what comes [`AHEAD`] of these elements, whether or not it belongs to their slice.
+#[inline(always)]
+pub(super) fn request_after<T, const N: usize>(x: &[T; N]) {
+    request_beyond(x.as_ptr(), AHEAD, N);
+}
+
+/// Requests `n` elements from `distance` elements beyond `x` on, whether or not they belong to its slice.
+#[inline(always)]
+pub(super) fn request_beyond<T>(x: *const T, distance: usize, n: usize) {
+    let start = x.wrapping_add(distance).cast::<u8>();
+    for byte in (0..n * size_of::<T>()).step_by(64) {
+        line(start.wrapping_add(byte));
+    }
+}
+
 /// Requests a cache line for the first-level cache. It need not exist.
 #[inline(always)]
 fn line(at: *const u8) {

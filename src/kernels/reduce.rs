@@ -3,12 +3,11 @@
 //! Every sum is cut at fixed places, and each piece is summed in a fixed number of lanes, so the bits depend on the sizes
 //! alone; the pieces also keep the rounding error of a long sum small.
 
+use super::lanes::fold;
 use super::parallel::{GRAIN, tasks};
 use super::simd::{Isa, isa, simd};
 use crate::element::{Element, Number};
 
-/// Sums that run side by side over one row.
-const LANES: usize = 32;
 /// Elements of a row that are folded at a time.
 const PIECE: usize = 1 << 13;
 /// Rows that are folded at a time where the rows lie side by side.
@@ -19,33 +18,29 @@ const COLUMNS: usize = 1 << 12;
 simd! {
     /// One piece of a row.
     fn fold_piece[T: Element, F: Fn(T, T) -> T](x: &[T], start: T, f: F) -> T {
-        let mut lanes = [start; LANES];
-        let chunks = x.chunks_exact(LANES);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for l in 0..LANES {
-                lanes[l] = f(lanes[l], chunk[l]);
-            }
+        fold(x, x, start, f, |x, _| x)
+    }
+
+    /// Rows of `n` elements, each no longer than a piece.
+    fn fold_each[T: Element, F: Fn(T, T) -> T](x: &[T], n: usize, start: T, y: &mut [T], f: F) {
+        for (y, x) in y.iter_mut().zip(x.chunks_exact(n)) {
+            *y = fold(x, x, start, &f, |x, _| x);
         }
-        for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane = f(*lane, x);
-        }
-        let mut width = LANES / 2;
-        while width > 0 {
-            for l in 0..width {
-                lanes[l] = f(lanes[l], lanes[l + width]);
-            }
-            width /= 2;
-        }
-        lanes[0]
     }
 
     /// Rows of `stride` elements, of which `y.len()` are folded into `y`.
     fn fold_rows[T: Element, F: Fn(T, T) -> T](x: &[T], rows: usize, stride: usize, y: &mut [T], f: F) {
         let columns = y.len();
-        for row in 0..rows {
-            let x = &x[row * stride..][..columns];
-            for (y, &x) in y.iter_mut().zip(x) {
+        let of = |row: usize| &x[row * stride..][..columns];
+        // Four at a time: the results are read and written less often.
+        for row in (0..rows - rows % 4).step_by(4) {
+            let four = y.iter_mut().zip(of(row)).zip(of(row + 1)).zip(of(row + 2)).zip(of(row + 3));
+            for ((((y, &a), &b), &c), &d) in four {
+                *y = f(f(f(f(*y, a), b), c), d);
+            }
+        }
+        for row in rows - rows % 4..rows {
+            for (y, &x) in y.iter_mut().zip(of(row)) {
                 *y = f(*y, x);
             }
         }
@@ -93,6 +88,9 @@ pub fn reduce<T: Number>(
         }
         let rows = (GRAIN / n).max(1);
         super::parallel::chunks_mut(y, rows, |at, y| {
+            if n <= PIECE {
+                return fold_each(isa, &x[at * n..][..y.len() * n], n, start, y, f);
+            }
             y.iter_mut().zip(x[at * n..].chunks(n)).for_each(|(y, x)| *y = fold_row(isa, x, start, f));
         });
         return;

@@ -68,6 +68,16 @@ pub fn exp(x: f32) -> f32 {
     exp_inside(if x < -105.0 { -105.0 } else { x })
 }
 
+/// `e^x` for an `x` that is not above 0; 0 where it would not be a normal number. For normalizations, whose sums are at
+/// least 1.
+#[inline(always)]
+pub fn exp_up_to_0(x: f32) -> f32 {
+    let r = reduced(x, NONE, BIAS);
+    let y = (1.0 + (r.high + r.rest())) * power(r.bits);
+    // False for NaN, which so stays.
+    if x < -87.3 { 0.0 } else { y }
+}
+
 /// `e^x - 1`, exact near 0.
 #[inline(always)]
 pub fn exp_m1(x: f32) -> f32 {

@@ -15,7 +15,7 @@ mod logarithm;
 mod tests;
 
 pub use erf::{erf, erf_f64};
-pub use exponential::{exp, exp_m1, sigmoid, sigmoid_f64, tanh};
+pub use exponential::{exp, exp_m1, exp_up_to_0, sigmoid, sigmoid_f64, tanh};
 pub use logarithm::{ln, ln_1p, softplus, softplus_f64};
 
 /// `c[0] + c[1] x + c[2] x^2 + ..` by Horner's rule.

@@ -83,6 +83,17 @@ fn every_function_is_within_its_bound_over_all_magnitudes() {
 }
 
 #[test]
+fn exp_up_to_0_is_within_its_bound_where_results_are_normal_numbers_and_0_below() {
+    for x in arguments().filter(|&x| x <= 0.0) {
+        let (y, exact) = (exp_up_to_0(x), f64::from(x).exp());
+        let bound = if x < -87.3 { f64::from(f32::MIN_POSITIVE) * 1.1 } else { 0.0 };
+        assert!(ulps(y, exact) <= 1.25 || (y == 0.0 && exact < bound), "exp({x:e}) = {y:e}, expected {exact:e}");
+    }
+    assert_eq!([exp_up_to_0(0.0), exp_up_to_0(-0.0), exp_up_to_0(f32::NEG_INFINITY)], [1.0, 1.0, 0.0]);
+    assert!(exp_up_to_0(f32::NAN).is_nan());
+}
+
+#[test]
 fn every_machine_gives_the_bits_of_the_plain_function() {
     let x: Vec<f32> = arguments().step_by(101).collect();
     for (name, f, ..) in FUNCTIONS {

@@ -1,14 +1,14 @@
 //! Layer norm: every row of `[rows, size]` has its own mean and variance.
 
 use super::super::gemm::Shared;
+use super::super::lanes::{fold, sums};
 use super::super::parallel::{GRAIN, tasks};
 use super::super::reduce::reduce;
 use super::super::simd::{isa, simd};
-use super::{LANES, add_row, add_rows, total};
 use crate::element::Float;
 
 /// Elements of the rows that are worked on in turns: they stay in the first-level cache.
-const NEAR: usize = 1 << 10;
+const NEAR: usize = 1 << 11;
 /// Rows that are worked on in turns at most.
 const TURNS: usize = 32;
 
@@ -19,14 +19,11 @@ simd! {
         let pieces = x.chunks(turns * size).zip(y.chunks_mut(turns * size));
         for ((x, y), statistics) in pieces.zip(statistics.chunks_mut(turns)) {
             for (x, [mean, ..]) in x.chunks_exact(size).zip(&mut *statistics) {
-                let mut lanes = [T::ZERO; LANES];
-                add_row(&mut lanes, x, |x| x);
-                *mean = T::of(total(&lanes).to_f64() / n);
+                *mean = T::of(fold(x, x, T::ZERO, |a, b| a + b, |x, _| x).to_f64() / n);
             }
             for (x, [mean, left, rstd]) in x.chunks_exact(size).zip(&mut *statistics) {
-                let (mean, mut first, mut second) = (*mean, [T::ZERO; LANES], [T::ZERO; LANES]);
-                add_rows(&mut first, &mut second, x, x, |x, _| (x - mean, (x - mean) * (x - mean)));
-                (*left, *rstd) = (total(&first), total(&second));
+                let mean = *mean;
+                (*left, *rstd) = sums([x; 3], T::ZERO, |x, _, _| (x - mean, (x - mean) * (x - mean)));
             }
             for [_, left, rstd] in &mut *statistics {
                 // What the rounding of the mean has left over, and the variance around the exact one.
@@ -45,21 +42,7 @@ simd! {
 
     /// The sums of `grad weight` and of `grad weight (x - mean)` over one row.
     fn products[T: Float](x: &[T], grad: &[T], weight: &[T], mean: T) -> (T, T) {
-        let (mut first, mut second) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-        let (xs, grads, weights) = (x.chunks_exact(LANES), grad.chunks_exact(LANES), weight.chunks_exact(LANES));
-        let rest = xs.remainder().iter().zip(grads.remainder()).zip(weights.remainder());
-        for ((x, grad), weight) in xs.zip(grads).zip(weights) {
-            for l in 0..LANES {
-                let part = grad[l] * weight[l];
-                first[l] += part;
-                second[l] += part * (x[l] - mean);
-            }
-        }
-        for ((first, second), ((&x, &grad), &weight)) in first.iter_mut().zip(&mut second).zip(rest) {
-            *first += grad * weight;
-            *second += grad * weight * (x - mean);
-        }
-        (total(&first), total(&second))
+        sums([x, grad, weight], T::ZERO, |x, grad, weight| (grad * weight, grad * weight * (x - mean)))
     }
 
     /// `dx = (grad weight - shift - (x - mean) slope) rstd`.

@@ -55,7 +55,7 @@ simd! {
         for j in 0..n {
             let (x, y) = (&x[j * stride..][..width], y.row(j));
             for (((y, &x), &max), sum) in y.iter_mut().zip(x).zip(&*max).zip(&mut *sum) {
-                *y = (x - max).exp();
+                *y = (x - max).exp_up_to_0();
                 *sum += *y;
             }
         }

@@ -3,51 +3,23 @@
 //! Loops are `for`, not `for_each`: a closure that is not inlined is compiled for the portable instruction set.
 
 use crate::element::Float;
+use crate::kernels::lanes::fold;
+use crate::kernels::prefetch::{STEP, request_beyond};
 use crate::kernels::simd::simd;
 
-/// Comparisons that run side by side over one row.
-const LANES: usize = 64;
-/// Sums that run side by side over one row.
-const SUMS: usize = 32;
 /// Elements whose exponentials are taken together: they stay in the first-level cache until they are summed.
 pub(super) const PIECE: usize = 1 << 10;
 /// Rows below this length go through `exp` several at a time, which leaves no row's end to scalar code.
-const NARROW: usize = 96;
+const NARROW: usize = 512;
+/// How far ahead of the exponentials memory is requested at most.
+const LONGEST: usize = 2 << 10;
 /// Rows whose largest elements are kept at a time.
 const ROWS: usize = 64;
-
-/// Folds `lanes` to their first element by halves.
-#[inline(always)]
-fn folded<T: Copy, const N: usize>(mut lanes: [T; N], f: impl Fn(T, T) -> T) -> T {
-    let mut width = N / 2;
-    while width > 0 {
-        for l in 0..width {
-            lanes[l] = f(lanes[l], lanes[l + width]);
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
 
 /// The largest element. NaN is passed over: it comes back in the sum of exponentials.
 #[inline(always)]
 pub(super) fn largest<T: Float>(x: &[T]) -> T {
-    let larger = |a: T, b: T| if b > a { b } else { a };
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    let mut max = T::LOWEST;
-    if !chunks.is_empty() {
-        let mut lanes = [T::LOWEST; LANES];
-        for chunk in chunks {
-            for l in 0..LANES {
-                lanes[l] = larger(lanes[l], chunk[l]);
-            }
-        }
-        max = folded(lanes, larger);
-    }
-    for &x in rest {
-        max = larger(max, x);
-    }
-    max
+    fold(x, x, T::LOWEST, |a, b| if b > a { b } else { a }, |x, _| x)
 }
 
 /// The sum of `f(a, b)` in an order that depends on the length alone.
@@ -55,21 +27,7 @@ pub(super) fn largest<T: Float>(x: &[T]) -> T {
 pub(super) fn sum_of<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
     let mut total = T::ZERO;
     for (a, b) in a.chunks(PIECE).zip(b.chunks(PIECE)) {
-        let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
-        if !a_chunks.is_empty() {
-            let mut lanes = [T::ZERO; SUMS];
-            for (a, b) in a_chunks.iter().zip(b_chunks) {
-                for l in 0..SUMS {
-                    lanes[l] += f(a[l], b[l]);
-                }
-            }
-            total += folded(lanes, |a, b| a + b);
-        }
-        let mut end = T::ZERO;
-        for (&a, &b) in a_rest.iter().zip(b_rest) {
-            end += f(a, b);
-        }
-        total += end;
+        total += fold(a, b, T::ZERO, |a, b| a + b, &f);
     }
     total
 }
@@ -80,16 +38,26 @@ pub(super) fn sum<T: Float>(x: &[T]) -> T {
     sum_of(x, x, |x, _| x)
 }
 
+/// `y = exp(x - max)` for one row. Meanwhile the next row is requested, or what comes next in a long one.
+#[inline(always)]
+fn exp_row<T: Float>(x: &[T], y: &mut [T], max: T, exp: impl Fn(T) -> T) {
+    let ahead = x.len().min(LONGEST);
+    for (x, y) in x.chunks(STEP).zip(y.chunks_mut(STEP)) {
+        request_beyond(x.as_ptr(), ahead, STEP);
+        request_beyond(y.as_ptr(), ahead, STEP);
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = exp(x - max);
+        }
+    }
+}
+
 /// `y = exp(x - max(row))` for rows of `n` elements.
 #[inline(always)]
-pub(super) fn exp_rows<T: Float>(n: usize, x: &[T], y: &mut [T], max: impl Fn(usize) -> T) {
+pub(super) fn exp_rows<T: Float>(n: usize, x: &[T], y: &mut [T], max: impl Fn(usize) -> T, exp: impl Fn(T) -> T) {
     let rows = x.chunks_exact(n).zip(y.chunks_exact_mut(n)).enumerate();
     if n >= NARROW {
         for (row, (x, y)) in rows {
-            let max = max(row);
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = (x - max).exp();
-            }
+            exp_row(x, y, max(row), &exp);
         }
         return;
     }
@@ -100,7 +68,7 @@ pub(super) fn exp_rows<T: Float>(n: usize, x: &[T], y: &mut [T], max: impl Fn(us
         }
     }
     for y in y {
-        *y = y.exp();
+        *y = exp(*y);
     }
 }
 
@@ -113,7 +81,13 @@ pub(super) fn block(n: usize) -> usize {
 /// Calls `give(row, max, sum of exp(x - max))` for every row of `n` elements; `base` gives what is subtracted for the
 /// largest element.
 #[inline(always)]
-pub(super) fn row_sums<T: Float>(n: usize, x: &[T], base: impl Fn(T) -> T, mut give: impl FnMut(usize, T, T)) {
+pub(super) fn row_sums<T: Float>(
+    n: usize,
+    x: &[T],
+    base: impl Fn(T) -> T,
+    exp: impl Fn(T) -> T,
+    mut give: impl FnMut(usize, T, T),
+) {
     let mut scratch = [T::ZERO; PIECE];
     if n > PIECE {
         for (row, x) in x.chunks_exact(n).enumerate() {
@@ -122,7 +96,7 @@ pub(super) fn row_sums<T: Float>(n: usize, x: &[T], base: impl Fn(T) -> T, mut g
             for x in x.chunks(PIECE) {
                 let e = &mut scratch[..x.len()];
                 for (e, &x) in e.iter_mut().zip(x) {
-                    *e = (x - max).exp();
+                    *e = exp(x - max);
                 }
                 total += sum(e);
             }
@@ -136,7 +110,7 @@ pub(super) fn row_sums<T: Float>(n: usize, x: &[T], base: impl Fn(T) -> T, mut g
             *max = base(largest(x));
         }
         let e = &mut scratch[..x.len()];
-        exp_rows(n, x, e, |row| maxima[row]);
+        exp_rows(n, x, e, |row| maxima[row], &exp);
         for (row, e) in e.chunks_exact(n).enumerate() {
             give(block * self::block(n) + row, maxima[row], sum(e));
         }
@@ -153,7 +127,7 @@ simd! {
             for (max, x) in maxima.iter_mut().zip(x.chunks_exact(n)) {
                 *max = largest(x);
             }
-            exp_rows(n, x, y, |row| maxima[row]);
+            exp_rows(n, x, y, |row| maxima[row], T::exp_up_to_0);
             for ((x, y), &max) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(&maxima) {
                 let scale = prepare(sum(y));
                 for (y, &x) in y.iter_mut().zip(x) {
@@ -175,6 +149,6 @@ simd! {
     }
 
     pub(super) fn logsumexp[T: Float](n: usize, x: &[T], y: &mut [T]) {
-        row_sums(n, x, super::finite, |row, max, sum| y[row] = super::unshifted(max, sum));
+        row_sums(n, x, super::finite, T::exp, |row, max, sum| y[row] = super::unshifted(max, sum));
     }
 }
