@@ -14,6 +14,8 @@ const PIECE: usize = 1 << 13;
 const ROWS: usize = 128;
 /// Columns that are folded at a time: one row of results stays in the first-level cache.
 const COLUMNS: usize = 1 << 12;
+/// Elements that are searched at a time, and columns.
+const ARGS: usize = 512;
 
 simd! {
     /// One piece of a row.
@@ -42,6 +44,39 @@ simd! {
         for row in rows - rows % 4..rows {
             for (y, &x) in y.iter_mut().zip(of(row)) {
                 *y = f(*y, x);
+            }
+        }
+    }
+
+    /// The first index in each row of `n` elements that no other is better than.
+    fn arg_each[T: Element, F: Fn(T, T) -> bool](x: &[T], n: usize, y: &mut [i64], better: F) {
+        for (y, x) in y.iter_mut().zip(x.chunks_exact(n)) {
+            let best = fold(x, x, x[0], |best, x| if better(x, best) { x } else { best }, |x, _| x);
+            // Of equals the first: block by block, then inside the block that has it.
+            let mut start = 0;
+            for block in x.chunks(ARGS) {
+                if block.iter().fold(false, |found, &x| found | !better(best, x)) {
+                    let inside = block.iter().position(|&x| !better(best, x));
+                    *y = (start + inside.expect("the best is in this block")) as i64;
+                    break;
+                }
+                start += ARGS;
+            }
+        }
+    }
+
+    /// The same in each of the columns of `n` rows, `stride` apart.
+    fn arg_columns[T: Element, F: Fn(T, T) -> bool](x: &[T], n: usize, stride: usize, y: &mut [i64], better: F) {
+        let mut room = [x[0]; ARGS];
+        let best = &mut room[..y.len()];
+        best.copy_from_slice(&x[..y.len()]);
+        y.fill(0);
+        for j in 1..n {
+            let x = &x[j * stride..][..y.len()];
+            for ((y, best), &x) in y.iter_mut().zip(&mut *best).zip(x) {
+                let found = better(x, *best);
+                *best = if found { x } else { *best };
+                *y = if found { j as i64 } else { *y };
             }
         }
     }
@@ -142,19 +177,18 @@ pub fn arg_reduce<T: Element>(
         return;
     }
     assert!(n > 0, "arg_reduce: nothing to choose from");
-    let whole = (GRAIN / (n * inner)).max(1);
-    super::parallel::chunks_mut(y, whole * inner, |at, y| {
-        for (y, x) in y.chunks_mut(inner).zip(x[at * n..].chunks(n * inner)) {
-            for (i, y) in y.iter_mut().enumerate() {
-                let mut best = 0;
-                for j in 1..n {
-                    if better(x[j * inner + i], x[best * inner + i]) {
-                        best = j;
-                    }
-                }
-                *y = best as i64;
-            }
-        }
+    let isa = isa();
+    if inner == 1 {
+        let rows = (GRAIN / n).max(1);
+        return super::parallel::chunks_mut(y, rows, |at, y| arg_each(isa, &x[at * n..], n, y, better));
+    }
+    let blocks = inner.div_ceil(ARGS);
+    let y = super::parallel::Shared::new(y);
+    tasks(outer * blocks, outer * n * inner > GRAIN, |i| {
+        let (o, column) = (i / blocks, i % blocks * ARGS);
+        // SAFETY: `y` is borrowed until `tasks` returns, and each task has columns of its own.
+        let y = unsafe { std::slice::from_raw_parts_mut(y.at(o * inner + column), ARGS.min(inner - column)) };
+        arg_columns(isa, &x[o * n * inner + column..], n, inner, y, better);
     });
 }
 

@@ -59,8 +59,10 @@ impl<T: Number> Tensor<T> {
 }
 
 /// Of an integer always false.
+#[inline(always)]
+#[allow(clippy::eq_op, reason = "NaN is what differs from itself; partial_cmp is not vectorised")]
 fn is_nan<T: Number>(x: T) -> bool {
-    x.partial_cmp(&x).is_none()
+    x != x
 }
 
 struct SumBack {
@@ -143,7 +145,7 @@ impl<T: Number> Tensor<T> {
     #[track_caller]
     #[inline(never)]
     pub fn argmax(&self, dim: isize, keepdim: bool) -> Tensor<i64> {
-        self.arg("argmax", dim, keepdim, |a, b| a > b || (is_nan(a) && !is_nan(b)))
+        self.arg("argmax", dim, keepdim, |a, b| (a > b) | (is_nan(a) & !is_nan(b)))
     }
 
     /// The index of the smallest element along a dimension, the first of equal ones; NaN counts as the smallest.
@@ -153,7 +155,7 @@ impl<T: Number> Tensor<T> {
     #[track_caller]
     #[inline(never)]
     pub fn argmin(&self, dim: isize, keepdim: bool) -> Tensor<i64> {
-        self.arg("argmin", dim, keepdim, |a, b| a < b || (is_nan(a) && !is_nan(b)))
+        self.arg("argmin", dim, keepdim, |a, b| (a < b) | (is_nan(a) & !is_nan(b)))
     }
 
     #[track_caller]

@@ -3,11 +3,10 @@
 //! A window's maximum is remembered as the number of its tap, row by row in the window; `taps()` says that the window has
 //! no element in the image. Of equal elements the first one counts, and NaN beats every number.
 
-use super::super::parallel::{GRAIN, chunks_mut};
+use super::super::parallel::{GRAIN, chunk_pairs_mut, chunks_mut};
 use super::super::simd::{Isa, isa, simd};
 use super::{Pool2d, blocks, with_lanes};
 use crate::element::{Element, Float};
-use rayon::prelude::*;
 
 /// Whether `x` takes the place of the largest element so far.
 #[inline(always)]
@@ -104,12 +103,18 @@ simd! {
             for at in blocks(columns, L) {
                 let (grad, places) = (&grad[at..][..L], &places[at..][..L]);
                 let (top, bottom) = (&mut top[2 * at..][..2 * L], &mut bottom[2 * at..][..2 * L]);
-                for l in 0..L {
-                    // Read once, for all taps: a value that is used once is read in a branch, and nothing is vectorised.
-                    let (grad, place) = (grad[l], places[l]);
-                    let parts = taps.map(|tap| if place == tap { grad } else { T::ZERO });
-                    (top[2 * l], top[2 * l + 1]) = (parts[0], parts[1]);
-                    (bottom[2 * l], bottom[2 * l + 1]) = (parts[2], parts[3]);
+                // By way of arrays: a loop that writes both rows at once is not vectorised.
+                let mut parts = [[T::ZERO; L]; 4];
+                for (part, tap) in parts.iter_mut().zip(taps) {
+                    for l in 0..L {
+                        let grad = grad[l];
+                        part[l] = if places[l] == tap { grad } else { T::ZERO };
+                    }
+                }
+                for (row, [left, right]) in [(top, [&parts[0], &parts[1]]), (bottom, [&parts[2], &parts[3]])] {
+                    for l in 0..L {
+                        (row[2 * l], row[2 * l + 1]) = (left[l], right[l]);
+                    }
                 }
             }
         }
@@ -210,10 +215,7 @@ pub fn forward_places<T: Float, I: Element>(p: &Pool2d, x: &[T], y: &mut [T], pl
         let rows = y.chunks_mut(columns).zip(places.chunks_mut(columns));
         rows.enumerate().for_each(|(j, (y, places))| row_places(isa, &taps, x, i * chunk / columns + j, y, places));
     };
-    if y.len() <= chunk {
-        return work(0, y, places);
-    }
-    y.par_chunks_mut(chunk).zip(places.par_chunks_mut(chunk)).enumerate().for_each(|(i, (y, k))| work(i, y, k));
+    chunk_pairs_mut((y, chunk), (places, chunk), work);
 }
 
 /// Row `row` of the windows of all images.
@@ -256,7 +258,12 @@ pub fn scatter<T: Float, I: Element>(p: &Pool2d, grad: &[T], places: &[I], dx: &
             let from = (start / p.area() + i) * p.windows();
             let (grad, places) = (&grad[from..][..p.windows()], &places[from..][..p.windows()]);
             if halving {
-                with_lanes!(p.output[1], |lanes| unhalve(isa, lanes, p, grad, places, four_taps(), dx));
+                // Eight windows make sixteen elements of a row: more are no faster.
+                match p.output[1] {
+                    8.. => unhalve(isa, [(); 8], p, grad, places, four_taps(), dx),
+                    4.. => unhalve(isa, [(); 4], p, grad, places, four_taps(), dx),
+                    _ => unhalve(isa, [(); 1], p, grad, places, four_taps(), dx),
+                }
                 p.zero_uncovered(dx);
             } else {
                 dx.fill(T::ZERO);
