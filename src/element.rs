@@ -133,6 +133,8 @@ pub trait Float: Number + Neg<Output = Self> + crate::kernels::gemm::Gemm {
     fn sigmoid(self) -> Self;
     /// The Gauss error function.
     fn erf(self) -> Self;
+    /// The normal distribution function `(1 + erf(x / sqrt 2)) / 2`, under PyTorch's name.
+    fn ndtr(self) -> Self;
     /// `e^x - 1`, exact near 0.
     fn exp_m1(self) -> Self;
     /// `x^y`.
@@ -282,7 +284,7 @@ integer!(u8);
 
 /// `exp`, .. are what the kernels' loops inline: of `f32` functions that vectorise.
 macro_rules! float {
-    ($t:ident, $exp:path, $exp_up_to_0:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $sigmoid:path, $erf:path,
+    ($t:ident, $exp:path, $exp_up_to_0:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $sigmoid:path, $erf:path, $ndtr:path,
      $softplus:path) => {
         impl Number for $t {
             const ZERO: Self = 0.0;
@@ -374,6 +376,10 @@ macro_rules! float {
                 $erf(self)
             }
             #[inline(always)]
+            fn ndtr(self) -> Self {
+                $ndtr(self)
+            }
+            #[inline(always)]
             fn softplus(self) -> Self {
                 $softplus(self)
             }
@@ -402,6 +408,7 @@ float!(
     math::tanh,
     math::sigmoid,
     math::erf,
+    math::ndtr,
     math::softplus
 );
 float!(
@@ -414,5 +421,6 @@ float!(
     f64::tanh,
     math::sigmoid_f64,
     math::erf_f64,
+    math::ndtr_f64,
     math::softplus_f64
 );

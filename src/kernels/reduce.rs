@@ -14,6 +14,8 @@ const PIECE: usize = 1 << 13;
 const ROWS: usize = 128;
 /// Columns that are folded at a time: one row of results stays in the first-level cache.
 const COLUMNS: usize = 1 << 12;
+/// Rows below this length are searched element by element.
+const SHORT: usize = 64;
 /// Elements that are searched at a time, and columns.
 const ARGS: usize = 512;
 
@@ -51,6 +53,11 @@ simd! {
     /// The first index in each row of `n` elements that no other is better than.
     fn arg_each[T: Element, F: Fn(T, T) -> bool](x: &[T], n: usize, y: &mut [i64], better: F) {
         for (y, x) in y.iter_mut().zip(x.chunks_exact(n)) {
+            if n < SHORT {
+                let better_at = |best: usize, at: usize| if better(x[at], x[best]) { at } else { best };
+                *y = (1..n).fold(0, better_at) as i64;
+                continue;
+            }
             let best = fold(x, x, x[0], |best, x| if better(x, best) { x } else { best }, |x, _| x);
             // Of equals the first: block by block, then inside the block that has it.
             let mut start = 0;

@@ -118,6 +118,9 @@ unary! {
     /// The Gauss error function; `dy/dx = 2 / sqrt(pi) e^(-x^2)`.
     erf(): |x| x.erf(), of_x |x| (-(x * x)).exp() * x.like(FRAC_2_SQRT_PI);
 
+    /// The normal distribution function `(1 + erf(x / sqrt 2)) / 2`; `dy/dx = e^(-x^2 / 2) / sqrt(2 pi)`.
+    ndtr(): |x| x.ndtr(), of_x |x| (x * x * x.like(-0.5)).exp() * x.like(FRAC_1_SQRT_2PI);
+
     /// `max(x, 0)`; `dy/dx = 1` for `x > 0`, else 0.
     relu(): |x| x.relu(), of_y |y| y.heaviside();
 
@@ -135,11 +138,9 @@ unary! {
     /// `x sigmoid x`, also called swish; `dy/dx = s + x s (1 - s)` with `s = sigmoid x`.
     silu(): |x| x * x.sigmoid(), of_x |x| x.sigmoid() * (x.like(1.0) + x * (x.like(1.0) - x.sigmoid()));
 
-    /// `x Phi(x)` with the normal distribution `Phi(x) = (1 + erf(x / sqrt 2)) / 2` (Hendrycks and Gimpel, 2016);
+    /// `x Phi(x)` with the normal distribution function [`Tensor::ndtr`] (Hendrycks and Gimpel, 2016);
     /// `dy/dx = Phi(x) + x phi(x)`.
-    gelu(): |x| x * T::of(0.5) * (T::ONE + (x * T::of(FRAC_1_SQRT_2)).erf()),
-        of_x |x| x.like(0.5) * (x.like(1.0) + (x * x.like(FRAC_1_SQRT_2)).erf())
-            + x * (x * x * x.like(-0.5)).exp() * x.like(FRAC_1_SQRT_2PI);
+    gelu(): |x| x * x.ndtr(), of_x |x| x.ndtr() + x * (x * x * x.like(-0.5)).exp() * x.like(FRAC_1_SQRT_2PI);
 
     /// GELU's approximation `x (1 + tanh u) / 2`, `u = sqrt(2 / pi) (x + 0.044715 x^3)`;
     /// `dy/dx = (1 + tanh u) / 2 + x (1 - tanh^2 u) u' / 2`.

@@ -69,6 +69,7 @@ pub fn rows() -> Vec<Row> {
         "sigmoid" (-3.0, 3.0): |x| x[0].sigmoid();
         "log_sigmoid" (-3.0, 3.0): |x| x[0].log_sigmoid();
         "erf" (-2.0, 2.0): |x| x[0].erf();
+        "ndtr" (-3.0, 3.0): |x| x[0].ndtr();
         "relu" (-2.0, 2.0): |x| x[0].relu();
         "leaky_relu" (-2.0, 2.0): |x| x[0].leaky_relu(0.1);
         "elu" (-2.0, 2.0): |x| x[0].elu(1.3);

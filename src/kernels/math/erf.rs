@@ -1,6 +1,6 @@
 //! The Gauss error function `2 / sqrt(pi) * integral of e^(-t^2) from 0 to x`.
 
-use super::exponential::exp_m1_inside;
+use super::exponential::{exp_m1_inside, half_exp2};
 use super::polynomial;
 
 /// The error function of `f32`: `1 - e^-g(|x|)`, with a polynomial `g = -ln(1 - erf)`. Its first coefficient is 1.128..;
@@ -24,6 +24,40 @@ pub fn erf(x: f32) -> f32 {
         ],
     );
     exp_m1_inside(-a, -(a * rest)).copysign(x)
+}
+
+/// The normal distribution function `(1 + erf(x / sqrt 2)) / 2` of `f32`, off by at most 1.25 2^-24 anywhere: what lies below
+/// `-|x|` is `2^(g(|x|) - 1)` with a polynomial `g`, what lies above its complement.
+///
+/// Its users multiply by it or add to it: the relative error of small values does not matter to them.
+#[inline(always)]
+pub fn ndtr(x: f32) -> f32 {
+    let a = if x.abs() > LAST { LAST } else { x.abs() };
+    let exponent = a * polynomial(
+        a,
+        [
+            -1.151_105_205,
+            -0.459_208_196_7,
+            -0.052_496_178_37,
+            0.007_063_420_17,
+            -0.000_136_936_405_5,
+            -0.000_186_180_225_6,
+            0.000_039_377_687_94,
+            -2.834_912_54e-6,
+        ],
+    );
+    let tail = half_exp2(exponent);
+    let tail = if x.abs() > LAST { 0.0 } else { tail };
+    if x > 0.0 { 1.0 - tail } else { tail }
+}
+
+/// From here on the nearest number to the normal distribution function is 1.
+const LAST: f32 = 5.6;
+
+/// The normal distribution function of `f64`.
+#[inline]
+pub fn ndtr_f64(x: f64) -> f64 {
+    0.5 * (1.0 + erf_f64(x * std::f64::consts::FRAC_1_SQRT_2))
 }
 
 /// The error function of `f64`, within 1e-15.

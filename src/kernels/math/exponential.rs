@@ -60,6 +60,17 @@ fn exp_inside(x: f32) -> f32 {
     y * power(half) * power(x.bits.wrapping_sub(half))
 }
 
+/// `2^x / 2` for `x` from -124 to 0.
+#[inline(always)]
+pub(super) fn half_exp2(x: f32) -> f32 {
+    let round = ROUND + (BIAS - 1) as f32;
+    let shifted = x + round;
+    let r = x - (shifted - round);
+    let series =
+        [0.693_147_206_2, 0.240_226_513_5, 0.055_503_277_91, 0.009_618_003_89, 0.001_340_026_967, 0.000_154_763_001_8];
+    (1.0 + r * polynomial(r, series)) * power(shifted.to_bits() as i32)
+}
+
 /// `e^x`.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {

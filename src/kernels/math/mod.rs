@@ -14,7 +14,7 @@ mod logarithm;
 #[cfg(test)]
 mod tests;
 
-pub use erf::{erf, erf_f64};
+pub use erf::{erf, erf_f64, ndtr, ndtr_f64};
 pub use exponential::{exp, exp_m1, exp_up_to_0, sigmoid, sigmoid_f64, tanh};
 pub use logarithm::{ln, ln_1p, softplus, softplus_f64};
 

@@ -94,9 +94,20 @@ fn exp_up_to_0_is_within_its_bound_where_results_are_normal_numbers_and_0_below(
 }
 
 #[test]
+fn the_normal_distribution_function_is_within_its_bound_over_all_magnitudes() {
+    for x in arguments().filter(|x| !x.is_nan()) {
+        let (y, exact) = (ndtr(x), ndtr_f64(f64::from(x)));
+        assert!((f64::from(y) - exact).abs() <= 1.25 / f64::from(1 << 24), "ndtr({x:e}) = {y:e}, expected {exact:e}");
+    }
+    assert_eq!([ndtr(0.0), ndtr(f32::INFINITY), ndtr(f32::NEG_INFINITY), ndtr(-6.0)], [0.5, 1.0, 0.0, 0.0]);
+    assert!(ndtr(f32::NAN).is_nan());
+}
+
+#[test]
 fn every_machine_gives_the_bits_of_the_plain_function() {
     let x: Vec<f32> = arguments().step_by(101).collect();
-    for (name, f, ..) in FUNCTIONS {
+    let more: [Function; 2] = [("ndtr", ndtr, ndtr_f64, 0.0), ("exp_up_to_0", exp_up_to_0, f64::exp, 0.0)];
+    for (name, f, ..) in FUNCTIONS.into_iter().chain(more) {
         let plain: Vec<u32> = x.iter().map(|&x| f(x).to_bits()).collect();
         let results = on_every_machine(
             || {
@@ -111,6 +122,8 @@ fn every_machine_gives_the_bits_of_the_plain_function() {
                     "sigmoid" => map(&x, &mut y, sigmoid),
                     "softplus" => map(&x, &mut y, softplus),
                     "erf" => map(&x, &mut y, erf),
+                    "ndtr" => map(&x, &mut y, ndtr),
+                    "exp_up_to_0" => map(&x, &mut y, exp_up_to_0),
                     _ => unreachable!("{name} is not in the table"),
                 }
                 y
