@@ -284,7 +284,7 @@ integer!(u8);
 
 /// `exp`, .. are what the kernels' loops inline: of `f32` functions that vectorise.
 macro_rules! float {
-    ($t:ident, $exp:path, $exp_up_to_0:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $sigmoid:path, $erf:path, $ndtr:path,
+    ($t:ident, $exp:path, $exp_up_to_0:path, $exp_m1:path, $ln:path, $ln_1p:path, $sin:path, $cos:path, $tanh:path, $sigmoid:path, $erf:path, $ndtr:path,
      $softplus:path) => {
         impl Number for $t {
             const ZERO: Self = 0.0;
@@ -357,11 +357,11 @@ macro_rules! float {
             }
             #[inline(always)]
             fn sin(self) -> Self {
-                $t::sin(self)
+                $sin(self)
             }
             #[inline(always)]
             fn cos(self) -> Self {
-                $t::cos(self)
+                $cos(self)
             }
             #[inline(always)]
             fn tanh(self) -> Self {
@@ -405,6 +405,8 @@ float!(
     math::exp_m1,
     math::ln,
     math::ln_1p,
+    math::sin,
+    math::cos,
     math::tanh,
     math::sigmoid,
     math::erf,
@@ -418,6 +420,8 @@ float!(
     f64::exp_m1,
     f64::ln,
     f64::ln_1p,
+    f64::sin,
+    f64::cos,
     f64::tanh,
     math::sigmoid_f64,
     math::erf_f64,

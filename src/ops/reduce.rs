@@ -358,8 +358,13 @@ impl<T: Float> Tensor<T> {
     pub(crate) fn var_over(&self, mask: [bool; MAX_RANK], correction: usize, keepdim: bool) -> Tensor<T> {
         let full = kept(&self.dims(), &mask);
         let count = self.numel() / full.numel().max(1);
-        let centred = self - self.mean_over(mask, true);
-        let squares = centred.square().sum_over(mask, keepdim);
+        let mean = self.mean_over(mask, true);
+        let squares = if self.is_tracked() {
+            (self - mean).square()
+        } else {
+            self.zip_to("var", &mean, |x, mean| (x - mean) * (x - mean))
+        };
+        let squares = squares.sum_over(mask, keepdim);
         squares / T::of((count as f64 - correction as f64).max(0.0))
     }
 

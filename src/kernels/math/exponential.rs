@@ -60,7 +60,7 @@ fn exp_inside(x: f32) -> f32 {
     y * power(half) * power(x.bits.wrapping_sub(half))
 }
 
-/// `2^x / 2` for `x` from -124 to 0.
+/// `2^x / 2` for `x` from -124 to 126.
 #[inline(always)]
 pub(super) fn half_exp2(x: f32) -> f32 {
     let round = ROUND + (BIAS - 1) as f32;
@@ -118,8 +118,9 @@ pub fn tanh(x: f32) -> f32 {
     let square = a * a;
     let odd = [-0.333_333_150_5, 0.133_324_852_3, -0.053_840_426_53, 0.021_018_373_57, -0.006_193_643_117];
     let small = a + a * (square * polynomial(square, odd));
-    let e = exp_m1_inside(a + a, NONE);
-    (if a < 0.5625 { small } else { e / (e + 2.0) }).copysign(x)
+    // 1 - 2 / (e^2a + 1): what is left of the rounding of 2a log2 e is small beside 1.
+    let large = 1.0 - 1.0 / (half_exp2(a * (2.0 * LOG2_E)) + 0.5);
+    (if a < 0.5625 { small } else { large }).copysign(x)
 }
 
 /// `e^-|x|`.

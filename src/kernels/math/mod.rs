@@ -1,4 +1,4 @@
-//! Transcendental functions of `f32` without branches, tables or calls, so that the loops around them vectorise, and the
+//! Transcendental functions of `f32` without branches or calls, so that the loops around them vectorise, and the
 //! error function of `f64`.
 //!
 //! They are made of multiplications, additions, divisions and integer operations alone, never of a fused
@@ -13,10 +13,12 @@ mod exponential;
 mod logarithm;
 #[cfg(test)]
 mod tests;
+mod trigonometric;
 
 pub use erf::{erf, erf_f64, ndtr, ndtr_f64};
 pub use exponential::{exp, exp_m1, exp_up_to_0, sigmoid, sigmoid_f64, tanh};
 pub use logarithm::{ln, ln_1p, softplus, softplus_f64};
+pub use trigonometric::{cos, sin};
 
 /// `c[0] + c[1] x + c[2] x^2 + ..` by Horner's rule.
 #[inline(always)]

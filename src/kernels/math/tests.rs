@@ -5,11 +5,13 @@ use crate::kernels::testing::on_every_machine;
 type Function = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f64);
 
 /// Name, function, the same in `f64`, and the largest error in units in the last place.
-const FUNCTIONS: [Function; 8] = [
+const FUNCTIONS: [Function; 10] = [
     ("exp", exp, f64::exp, 0.8),
     ("exp_m1", exp_m1, f64::exp_m1, 1.75),
     ("ln", ln, f64::ln, 1.0),
     ("ln_1p", ln_1p, f64::ln_1p, 1.5),
+    ("sin", sin, f64::sin, 0.51),
+    ("cos", cos, f64::cos, 0.51),
     ("tanh", tanh, f64::tanh, 1.75),
     ("sigmoid", sigmoid, sigmoid_f64, 2.0),
     ("softplus", softplus, softplus_f64, 2.0),
@@ -55,6 +57,10 @@ fn arguments() -> impl Iterator<Item = f32> {
         87.336_55,
         103.972_08,
         105.0,
+        std::f32::consts::FRAC_PI_4,
+        std::f32::consts::PI,
+        // Of all f32 the one that comes nearest to a multiple of pi / 2.
+        16_367_173.0 * (1_u128 << 72) as f32,
         std::f32::consts::LN_2,
         std::f32::consts::LN_2 / 2.0,
         std::f32::consts::SQRT_2,
@@ -118,6 +124,8 @@ fn every_machine_gives_the_bits_of_the_plain_function() {
                     "exp_m1" => map(&x, &mut y, exp_m1),
                     "ln" => map(&x, &mut y, ln),
                     "ln_1p" => map(&x, &mut y, ln_1p),
+                    "sin" => map(&x, &mut y, sin),
+                    "cos" => map(&x, &mut y, cos),
                     "tanh" => map(&x, &mut y, tanh),
                     "sigmoid" => map(&x, &mut y, sigmoid),
                     "softplus" => map(&x, &mut y, softplus),
@@ -141,7 +149,7 @@ fn every_machine_gives_the_bits_of_the_plain_function() {
 
 #[test]
 fn zeros_keep_their_sign_and_limits_are_exact() {
-    for f in [exp_m1, ln_1p, tanh, erf] {
+    for f in [exp_m1, ln_1p, sin, tanh, erf] {
         assert_eq!([f(0.0).to_bits(), f(-0.0).to_bits()], [0.0f32.to_bits(), (-0.0f32).to_bits()]);
     }
     let (inf, low) = (f32::INFINITY, f32::NEG_INFINITY);
@@ -153,7 +161,7 @@ fn zeros_keep_their_sign_and_limits_are_exact() {
     assert_eq!([erf(inf), erf(low), erf(3.92)], [1.0, -1.0, 1.0]);
     assert_eq!([sigmoid(inf), sigmoid(low), sigmoid(0.0)], [1.0, 0.0, 0.5]);
     assert_eq!([softplus(inf), softplus(low)], [inf, 0.0]);
-    for y in [ln(-1.0), ln(low), ln_1p(-1.5), ln_1p(low)] {
+    for y in [sin(inf), cos(inf), ln(-1.0), ln(low), ln_1p(-1.5), ln_1p(low)] {
         assert!(y.is_nan());
     }
     for (_, f, ..) in FUNCTIONS {
