@@ -516,4 +516,31 @@ mod tests {
     fn operands_of_different_lengths_are_refused() {
         map(&[0.0f32; 3], &mut [0.0f32; 4], |x: f32| x);
     }
+
+    #[test]
+    fn passes_that_request_memory_ahead_reach_every_element_once() {
+        for n in [(1 << 18) + 1, (1 << 18) + GRAIN + 777] {
+            let of = |seed| noise(n, seed).into_iter().map(|x| x as f32).collect::<Vec<f32>>();
+            let (a, b, c) = (of(1), of(2), of(3));
+            let results = on_every_machine(
+                || {
+                    let mut y = [0; 4].map(|_| vec![f32::NAN; n]);
+                    map(&a, &mut y[0], |a| a * 3.0);
+                    zip(&a, &b, &mut y[1], |a, b| a - b);
+                    zip3(&a, &b, &c, &mut y[2], |a, b, c| a * b - c);
+                    y[3].copy_from_slice(&a);
+                    map_mut(&mut y[3], |a| a + 1.0);
+                    zip_mut(&mut y[3], &b, |a, b| a * b);
+                    y
+                },
+                |y| y.iter().map(|y| crate::kernels::testing::bits(y)).collect::<Vec<_>>(),
+            );
+            for y in results {
+                for i in 0..n {
+                    let expected = [a[i] * 3.0, a[i] - b[i], a[i] * b[i] - c[i], (a[i] + 1.0) * b[i]];
+                    assert_eq!([y[0][i], y[1][i], y[2][i], y[3][i]], expected, "{i} of {n}");
+                }
+            }
+        }
+    }
 }

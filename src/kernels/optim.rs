@@ -125,3 +125,34 @@ pub fn adam<T: Float>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: Adam
         });
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{bits, noise, on_every_machine};
+
+    #[test]
+    fn a_long_step_is_the_steps_of_its_parts() {
+        const N: usize = (1 << 17) + 333;
+        let of = |seed| noise(N, seed).into_iter().map(|x| x as f32).collect::<Vec<f32>>();
+        let (start, grad) = (of(1), of(2));
+        let sgd_step = SgdStep { lr: 0.1, momentum: 0.9, dampening: 0.1, weight_decay: 0.01, nesterov: true };
+        let (betas, correction) = ([0.9, 0.99], 0.8);
+        let adam_step = AdamStep { step_size: 0.1, betas, correction, eps: 1e-8, l2: 0.01, shrink: 0.99 };
+        let steps = |part: usize| {
+            let mut all = [start.clone(), start.clone(), of(3), of(4), of(5).iter().map(|x| x.abs()).collect()];
+            let [p, q, velocity, m, v] = &mut all;
+            for at in (0..N).step_by(part) {
+                let range = at..N.min(at + part);
+                let grad = &grad[range.clone()];
+                sgd(&mut p[range.clone()], grad, Some(&mut velocity[range.clone()]), false, sgd_step);
+                adam(&mut q[range.clone()], grad, &mut m[range.clone()], &mut v[range], adam_step);
+            }
+            all.map(|x| bits(&x))
+        };
+        let expected = steps(1000);
+        for found in on_every_machine(|| steps(N), |all| all.clone()) {
+            assert!(found == expected);
+        }
+    }
+}

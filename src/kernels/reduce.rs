@@ -251,4 +251,36 @@ mod tests {
         arg_reduce([1, 3, 2], &[1, 5, 4, 5, 4, 2], &mut y, |a: i64, b| a > b);
         assert_eq!(y, [1, 0]);
     }
+
+    #[test]
+    fn the_first_of_the_best_is_found_in_rows_and_in_columns_of_any_size() {
+        let better = |a: f32, b: f32| (a > b) | (a.is_nan() & !b.is_nan());
+        for [outer, n, inner] in
+            [[3, 1, 1], [5, 7, 1], [4, 63, 1], [4, 64, 1], [3, 1500, 1], [40, 1024, 1], [2, 70, 600], [3, 5, 513]]
+        {
+            for nan in [false, true] {
+                // Few different values, so that equals are many blocks apart.
+                let mut x: Vec<f32> =
+                    noise(outer * n * inner, 5).into_iter().map(|x| (x * 3.0).round() as f32).collect();
+                if nan {
+                    x.iter_mut().step_by(97).for_each(|x| *x = f32::NAN);
+                }
+                let results = on_every_machine(
+                    || {
+                        let mut y = vec![-1; outer * inner];
+                        arg_reduce([outer, n, inner], &x, &mut y, better);
+                        y
+                    },
+                    |y| y.clone(),
+                );
+                for y in results {
+                    for (at, &found) in y.iter().enumerate() {
+                        let column = |j: usize| x[(at / inner * n + j) * inner + at % inner];
+                        let first = (0..n).find(|&j| (0..n).all(|other| !better(column(other), column(j))));
+                        assert_eq!(Some(found as usize), first, "{outer} {n} {inner} at {at}");
+                    }
+                }
+            }
+        }
+    }
 }

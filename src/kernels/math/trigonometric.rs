@@ -57,7 +57,7 @@ static LOW: [f64; EXPONENTS] = table(2);
 #[inline(always)]
 fn sin_from(x: f32, quarters: u64) -> f32 {
     let exponent = (x.to_bits() >> 23) & 255;
-    let place = (if exponent > LARGE { exponent - LARGE } else { 0 }) as usize % EXPONENTS;
+    let place = exponent.saturating_sub(LARGE) as usize % EXPONENTS;
     let x = f64::from(x);
     let (high, middle, low) = (x * HIGH[place], x * MIDDLE[place], x * LOW[place]);
     let shifted = high + middle + ROUND;
