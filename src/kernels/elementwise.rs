@@ -93,7 +93,7 @@ pub(crate) fn run1<T: Element, U: Element>(x: &[T], y: &mut [U], run: Loop1<T, U
     chunks_mut(y, GRAIN, |start, y| {
         let x = &x[start..start + y.len()];
         let streams = [Stream::of(x), Stream::of(y)];
-        in_steps(far, y.len(), streams, |range| run(&x[range.clone()], &mut y[range]));
+        in_steps(far, y.len(), &streams, &mut |range| run(&x[range.clone()], &mut y[range]));
     });
 }
 
@@ -110,7 +110,7 @@ fn run_mut<T: Element>(x: &mut [T], run: &(dyn Fn(&mut [T]) + Sync)) {
     }
     let far = is_far(x.len());
     chunks_mut(x, GRAIN, |_, x| {
-        in_steps(far, x.len(), [Stream::of(x)], |range| run(&mut x[range]));
+        in_steps(far, x.len(), &[Stream::of(x)], &mut |range| run(&mut x[range]));
     });
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn run2<T: Element, U: Element, V: Element>(a: &[T], b: &[U], y: &mut
     chunks_mut(y, GRAIN, |start, y| {
         let (a, b) = (&a[start..start + y.len()], &b[start..start + y.len()]);
         let streams = [Stream::of(a), Stream::of(b), Stream::of(y)];
-        in_steps(far, y.len(), streams, |range| run(&a[range.clone()], &b[range.clone()], &mut y[range]));
+        in_steps(far, y.len(), &streams, &mut |range| run(&a[range.clone()], &b[range.clone()], &mut y[range]));
     });
 }
 
@@ -184,7 +184,7 @@ fn run3<T: Element, U: Element, V: Element, W: Element>(
         let whole = start..start + y.len();
         let (a, b, c) = (&a[whole.clone()], &b[whole.clone()], &c[whole]);
         let streams = [Stream::of(a), Stream::of(b), Stream::of(c), Stream::of(y)];
-        in_steps(far, y.len(), streams, |range| {
+        in_steps(far, y.len(), &streams, &mut |range| {
             run(&a[range.clone()], &b[range.clone()], &c[range.clone()], &mut y[range]);
         });
     });

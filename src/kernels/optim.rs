@@ -92,7 +92,7 @@ pub fn sgd<T: Float>(p: &mut [T], g: &[T], velocity: Option<&mut [T]>, first: bo
         // SAFETY: the slices are borrowed until `tasks` returns, and each task has its own chunks.
         let (p, v) = unsafe { (p.chunk(GRAIN, i), v.chunk(GRAIN, i)) };
         let g = &g[i * GRAIN..][..p.len()];
-        in_steps(far, p.len(), [Stream::of(p), Stream::of(g), Stream::of(v)], |range| {
+        in_steps(far, p.len(), &[Stream::of(p), Stream::of(g), Stream::of(v)], &mut |range| {
             momentum(isa, &mut p[range.clone()], &g[range.clone()], &mut v[range], c, step.nesterov);
         });
     });
@@ -116,7 +116,7 @@ pub fn adam<T: Float>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: Adam
         // SAFETY: the slices are borrowed until `tasks` returns, and each task has its own chunks.
         let (p, m, v) = unsafe { (p.chunk(GRAIN, i), m.chunk(GRAIN, i), v.chunk(GRAIN, i)) };
         let g = &g[i * GRAIN..][..p.len()];
-        in_steps(far, p.len(), [Stream::of(p), Stream::of(g), Stream::of(m), Stream::of(v)], |range| {
+        in_steps(far, p.len(), &[Stream::of(p), Stream::of(g), Stream::of(m), Stream::of(v)], &mut |range| {
             let (p, m, v) = (&mut p[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
             if let Some(by) = shrink {
                 shrink_loop(isa, p, by);

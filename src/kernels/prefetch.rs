@@ -29,8 +29,7 @@ impl Stream {
     }
 
     /// Requests the elements of a range, as far as there are any.
-    #[inline(always)]
-    pub fn request(self, range: Range<usize>) {
+    fn request(self, range: Range<usize>) {
         let end = range.end.min(self.len) * self.size;
         for byte in (range.start * self.size..end).step_by(64) {
             line(self.start.wrapping_add(byte));
@@ -73,9 +72,8 @@ pub(super) fn is_far(n: usize) -> bool {
 }
 
 /// Calls `work` for the ranges that make up `0..n`: the whole, or where the pass is `far` in steps that each request what
-/// the streams hold a little further on.
-#[inline(always)]
-pub(super) fn in_steps<const N: usize>(far: bool, n: usize, streams: [Stream; N], mut work: impl FnMut(Range<usize>)) {
+/// the streams hold a little further on. Not generic, so that it is compiled once.
+pub(super) fn in_steps(far: bool, n: usize, streams: &[Stream], work: &mut dyn FnMut(Range<usize>)) {
     if !far {
         return work(0..n);
     }
