@@ -159,9 +159,10 @@ pub(super) unsafe fn transpose<V: Vector>(t: &Transpose<V::T>) {
             }
             return;
         }
-        // The last squares overlap those before and write the same again.
-        for i in (0..rows).step_by(square).map(|i| i.min(rows - square)) {
-            for j in (0..columns).step_by(square).map(|j| j.min(columns - square)) {
+        // Row by row of the result, whose lines are then written once. The last squares overlap those before and write the
+        // same again.
+        for j in (0..columns).step_by(square).map(|j| j.min(columns - square)) {
+            for i in (0..rows).step_by(square).map(|i| i.min(rows - square)) {
                 V::turn(t.from.add(i * t.from_stride + j), t.from_stride, t.to.add(j * t.to_stride + i), t.to_stride);
             }
         }
