@@ -67,9 +67,7 @@ fn main() {
     if has("--list") {
         workloads.iter().for_each(|workload| println!("{}", workload.name));
     } else if has("--ceilings") {
-        let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|threads| threads.parse().ok());
-        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        for (name, value, unit) in ceilings::measure(threads) {
+        for (name, value, unit) in ceilings::measure(wengert::kernels::parallel::num_threads()) {
             println!("{name}\t{value:.1}\t{unit}");
         }
     } else if has("--serve") {

@@ -213,7 +213,7 @@ def main():
 
     environment = dict(os.environ)
     threads = str(options.threads)
-    for variable in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    for variable in ("WENGERT_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[variable] = threads
     environment["TF_NUM_INTRAOP_THREADS"] = environment["TF_NUM_INTEROP_THREADS"] = threads
     if options.mnist:

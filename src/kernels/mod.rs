@@ -22,3 +22,4 @@ pub mod softmax;
 mod strided;
 #[cfg(test)]
 pub(crate) mod testing;
+mod threads;

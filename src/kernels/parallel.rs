@@ -1,18 +1,8 @@
-//! Work over slices on rayon's threads, split at boundaries that depend on the work alone, never on the number of
+//! Work over slices on several threads, split at boundaries that depend on the work alone, never on the number of
 //! threads: the same input gives the same bits on 1, 2 or 64 threads.
 
-use rayon::prelude::*;
-
-/// Sets how many threads the kernels work on; unless it is called, there is one for each core, or as many as
-/// `RAYON_NUM_THREADS` says. Results do not depend on it.
-///
-/// # Panics
-/// When the threads have been started already: call it before anything is computed.
-#[track_caller]
-pub fn set_num_threads(threads: usize) {
-    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    assert!(built.is_ok(), "set_num_threads({threads}): the threads have been started already; call it first");
-}
+use super::threads::share_out;
+pub use super::threads::{num_threads, set_num_threads, with_num_threads};
 
 /// Elements of cheap element-wise work under which waking another thread costs more than it saves.
 pub const GRAIN: usize = 1 << 15;
@@ -23,15 +13,6 @@ pub fn tasks(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send) {
         (0..n).for_each(f);
     } else {
         share_out(n, &f);
-    }
-}
-
-/// Not generic, or rayon's machinery would be compiled once for every kernel.
-fn share_out(n: usize, f: &(dyn Fn(usize) + Sync)) {
-    if rayon::current_num_threads() == 1 {
-        (0..n).for_each(f);
-    } else {
-        (0..n).into_par_iter().for_each(f);
     }
 }
 

@@ -52,9 +52,9 @@ pub(super) fn request_beyond<T>(x: *const T, distance: usize, n: usize) {
     }
 }
 
-/// Requests a cache line for the first-level cache. It need not exist.
+/// Requests the cache line at an address for the first-level cache. It need not exist.
 #[inline(always)]
-fn line(at: *const u8) {
+pub(super) fn line(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: it is a hint for any address, and part of the baseline instruction set.
     unsafe {

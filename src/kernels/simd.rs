@@ -92,18 +92,6 @@ pub fn with_isa<R>(isa: Isa, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Asks for the cache line at `p`, which need not be valid, to be brought close: to the second-level cache.
-#[inline(always)]
-pub fn prefetch<T>(p: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which never faults.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast())
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
-}
-
 /// Compiles a function once per instruction set and calls the one that its first argument names.
 ///
 /// Generics stand in square brackets: `simd! { pub fn scale[T: Number](x: &mut [T], by: T) { ... } }`. The body runs on

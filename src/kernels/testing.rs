@@ -1,16 +1,8 @@
 //! What the tests of the kernels share.
 
+use super::parallel::with_num_threads;
 use super::simd::{Isa, with_isa};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt::Debug;
-use std::sync::OnceLock;
-
-fn pools() -> &'static [(usize, ThreadPool)] {
-    static POOLS: OnceLock<Vec<(usize, ThreadPool)>> = OnceLock::new();
-    POOLS.get_or_init(|| {
-        [1, 2, 3, 8].map(|n| (n, ThreadPoolBuilder::new().num_threads(n).build().expect("a pool"))).into()
-    })
-}
 
 /// Runs `f` on every instruction set; on each with 1, 2, 3 and 8 threads, which must agree in every bit (`bits` tells
 /// NaN from NaN); gives the result of every instruction set.
@@ -19,15 +11,15 @@ pub fn on_every_machine<R: Send, B: PartialEq + Debug>(f: impl Fn() -> R + Sync,
         .into_iter()
         .map(|isa| {
             let mut first: Option<(R, B)> = None;
-            for (threads, pool) in pools() {
-                let result = pool.install(|| with_isa(isa, &f));
+            for threads in [1, 2, 3, 8] {
+                let result = with_num_threads(threads, || with_isa(isa, &f));
                 let image = bits(&result);
                 match &first {
                     Some((_, expected)) => assert!(*expected == image, "{isa:?}: {threads} threads change the bits"),
                     None => first = Some((result, image)),
                 }
             }
-            first.expect("pools").0
+            first.expect("a number of threads").0
         })
         .collect()
 }

@@ -217,7 +217,7 @@ pub(super) unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<
         };
     }
     let inner = get!(t.inner);
-    let range = if inner == 0 { (&[]).as_ptr_range() } else { t.outer.as_ptr_range() };
+    let range = if inner == 0 { [].as_ptr_range() } else { t.outer.as_ptr_range() };
     let mut frame = Frame {
         a: get!(t.a),
         b: get!(t.b),

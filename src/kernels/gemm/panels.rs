@@ -5,7 +5,8 @@ use super::tile::{Finish, Kernels, Tile};
 use super::{Epilogue, K_BLOCK, Mat, SLACK, Shared, panel_height, part, scratch};
 use crate::element::Float;
 use crate::kernels::parallel;
-use crate::kernels::simd::{Isa, prefetch};
+use crate::kernels::prefetch;
+use crate::kernels::simd::Isa;
 use std::ops::Range;
 
 /// Tiles of rows and panels of columns in the largest block of C: both operands stay in the second-level cache.
@@ -220,7 +221,7 @@ fn fetch<T>(b: Mat<T>, rows: Range<usize>, columns: usize) {
     if col_stride == 1 {
         for i in rows {
             for j in columns.clone().step_by(LINE) {
-                prefetch(b.data.as_ptr().wrapping_add(i * row_stride + j));
+                prefetch::line(b.data.as_ptr().wrapping_add(i * row_stride + j).cast());
             }
         }
     }

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 struct Line([u8; 64]);
 
 thread_local! {
-    /// Not a single buffer: while a thread waits for the parts of one product, rayon may let it work on another.
+    /// Not a single buffer: kernels ask for several at a time.
     static BUFFERS: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::kernels::parallel::with_num_threads;
 use crate::kernels::simd::{Isa, with_isa};
 
 /// Whole numbers of magnitude 8: products and sums are exact, so any order gives the same bits.
@@ -109,12 +110,11 @@ fn bits_do_not_depend_on_the_number_of_threads() {
         let (a, b) = (wave(m * k), wave(k * n));
         let product = |threads: usize| {
             let mut c = vec![0.0; m * n];
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let (a, b) = (
                 Mat { data: &a[..], row_stride: k, col_stride: 1 },
                 Mat { data: &b[..], row_stride: n, col_stride: 1 },
             );
-            pool.install(|| gemm(m, k, n, a, b, &mut c, n, false, Epilogue::default()));
+            with_num_threads(threads, || gemm(m, k, n, a, b, &mut c, n, false, Epilogue::default()));
             c
         };
         assert_eq!(product(1), product(3));

@@ -2,7 +2,8 @@
 
 use super::micro;
 use super::vector::{Baseline, Vector};
-use crate::kernels::simd::{Isa, prefetch};
+use crate::kernels::prefetch;
+use crate::kernels::simd::Isa;
 
 /// What happens to a tile of C after its last product. Null pointers mean none.
 #[derive(Clone, Copy)]
@@ -67,8 +68,8 @@ impl<T> Tile<'_, T> {
         let (lines, line) = if self.turned { (self.width, self.rows) } else { (self.rows, self.width) };
         for i in 0..lines {
             let row = self.c.wrapping_add(i.wrapping_mul(self.c_stride) + further);
-            prefetch(row);
-            prefetch(row.wrapping_add(line - 1));
+            prefetch::line(row.cast());
+            prefetch::line(row.wrapping_add(line - 1).cast());
         }
     }
 }
