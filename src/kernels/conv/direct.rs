@@ -295,7 +295,6 @@ impl<T: Float> Pass<'_, T> {
                             b_step: steps.b_step,
                             c: result[(to + start * c_pixels) * stride..].as_mut_ptr(),
                             c_stride: c_pixels * stride,
-                            turned: false,
                             accumulate: false,
                             finish,
                         };

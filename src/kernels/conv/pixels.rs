@@ -183,7 +183,6 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
                             b_step: width,
                             c: shared.at((b * conv.out_channels + first + o) * plane + strip.start),
                             c_stride: plane,
-                            turned: false,
                             accumulate: k > 0,
                             finish: Finish {
                                 bias_column: bias.map_or(std::ptr::null(), |b| b[first + o..].as_ptr()),
@@ -268,7 +267,6 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
                                     b_step: if in_place { plane } else { width },
                                     c: tile.as_mut_ptr(),
                                     c_stride: width,
-                                    turned: false,
                                     accumulate: false,
                                     finish: Finish::NONE,
                                 };

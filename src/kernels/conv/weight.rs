@@ -206,7 +206,6 @@ fn sum_slice<T: Float>(
                             b_step: width,
                             c: sum.wrapping_add((1 + channel * taps + u * conv.kernel[1] + v) * width),
                             c_stride: between * width,
-                            turned: false,
                             accumulate: start > lines.start,
                             finish: Finish::NONE,
                         };

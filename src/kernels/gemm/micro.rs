@@ -45,7 +45,7 @@ pub(super) unsafe fn sums<V: Vector, const M: usize, const N: usize>(t: &Tile<V:
 
 /// Brings the sums of a tile to C.
 #[inline(always)]
-pub(super) unsafe fn finish<V: Vector>(t: &Tile<V::T>, sums: *mut V::T, zero: V::T) {
+pub(super) unsafe fn finish<V: Vector>(t: &Tile<V::T>, sums: *const V::T) {
     let stride = 2 * V::LANES;
     // SAFETY: above. Whole registers of `sums` are in bounds, of C and the biases only what belongs to the tile.
     unsafe {
@@ -64,55 +64,18 @@ pub(super) unsafe fn finish<V: Vector>(t: &Tile<V::T>, sums: *mut V::T, zero: V:
             }
             if t.finish.relu { x.relu() } else { x }
         };
-        if !t.turned {
-            for i in 0..t.rows {
-                let row = t.c.wrapping_add(i.wrapping_mul(t.c_stride));
-                for j in (0..t.width).step_by(V::LANES) {
-                    let mut x = V::load(sums.add(i * stride + j));
-                    if t.accumulate {
-                        x = load(row.add(j), t.width - j).add(x);
-                    }
-                    store(change(x, i, j), row.add(j), t.width - j);
-                }
-            }
-            return;
-        }
-        // The tile's columns are rows of C.
-        let mut columns = [zero; TURNED];
-        let from = &Transpose {
-            from: sums,
-            from_stride: stride,
-            rows: t.rows,
-            columns: t.width,
-            to: columns.as_mut_ptr(),
-            to_stride: TALLEST,
-        };
-        transpose::<V>(from);
-        for j in 0..t.width {
-            let (column, row) = (columns.as_ptr().add(j * TALLEST), t.c.wrapping_add(j.wrapping_mul(t.c_stride)));
-            for i in (0..t.rows).step_by(V::LANES) {
-                let mut x = V::load(column.add(i));
+        for i in 0..t.rows {
+            let row = t.c.wrapping_add(i.wrapping_mul(t.c_stride));
+            for j in (0..t.width).step_by(V::LANES) {
+                let mut x = V::load(sums.add(i * stride + j));
                 if t.accumulate {
-                    x = load(row.add(i), t.rows - i).add(x);
+                    x = load(row.add(j), t.width - j).add(x);
                 }
-                if !t.finish.bias_row.is_null() {
-                    x = x.add(V::splat(*t.finish.bias_row.add(j)));
-                }
-                if !t.finish.bias_column.is_null() {
-                    x = x.add(load(t.finish.bias_column.add(i), t.rows - i));
-                }
-                if t.finish.relu {
-                    x = x.relu();
-                }
-                store(x, row.add(i), t.rows - i);
+                store(change(x, i, j), row.add(j), t.width - j);
             }
         }
     }
 }
-
-/// Rows of the tallest tile, and registers that may be read behind it.
-const TALLEST: usize = 16;
-const TURNED: usize = 32 * TALLEST;
 
 #[inline(always)]
 pub(super) unsafe fn rows<V: Vector>(r: &Rows<V::T>) {

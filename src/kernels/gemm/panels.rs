@@ -1,7 +1,7 @@
 //! Products by panels of the operand that fills the lanes.
 
 use super::pack::pack_b;
-use super::tile::{Finish, Kernels, Tile};
+use super::tile::{Finish, Kernels, Tile, Transpose};
 use super::{Epilogue, K_BLOCK, Mat, SLACK, Shared, panel_height, part, scratch};
 use crate::element::Float;
 use crate::kernels::parallel;
@@ -35,6 +35,19 @@ struct Product<'a, T: Float> {
     height: usize,
 }
 
+/// Where a block of the result goes: row i to `start + i * stride`.
+#[derive(Clone, Copy)]
+struct Place<T> {
+    start: *mut T,
+    stride: usize,
+}
+
+impl<T> Place<T> {
+    fn at(self, row: usize, column: usize) -> Self {
+        Place { start: self.start.wrapping_add(row * self.stride + column), ..self }
+    }
+}
+
 /// About how many cycles a product takes with the columns of B in the lanes.
 fn cost<T>([m, k, n]: [usize; 3], a: Mat<T>, b: Mat<T>, lanes: usize, turned: bool) -> usize {
     let products = k * n.div_ceil(lanes) * m / 2;
@@ -62,7 +75,8 @@ pub(super) fn product<T: Float>(
 ) {
     let kernels = T::kernels(isa);
     let bias = epilogue.bias_row.map_or(std::ptr::null(), <[T]>::as_ptr);
-    let turned = cost([n, k, m], b.t(), a.t(), kernels.lanes, true) < cost([m, k, n], a, b, kernels.lanes, false);
+    let turned =
+        !accumulate && cost([n, k, m], b.t(), a.t(), kernels.lanes, true) < cost([m, k, n], a, b, kernels.lanes, false);
     let finish = Finish { relu: epilogue.relu, ..Finish::NONE };
     let (m, n, a, b, finish) = if turned {
         (n, m, b.t(), a.t(), Finish { bias_column: bias, ..finish })
@@ -75,50 +89,45 @@ pub(super) fn product<T: Float>(
 }
 
 impl<T: Float> Product<'_, T> {
+    /// Each thread has rows or columns for itself, and packs what it reads: what another core has just written comes
+    /// slowly. How many there are does not matter to the bits.
     fn run(&self, threads: bool) {
         let width = self.kernels.width();
         let (tiles, panels) = (self.m.div_ceil(self.height), self.n.div_ceil(width));
-        let (mut row_blocks, mut column_blocks) = (tiles.div_ceil(TILES), panels.div_ceil(PANELS));
-        // Enough for eight threads, each with a few tiles.
-        while threads && row_blocks * column_blocks < 8 {
-            if panels >= 4 * column_blocks {
-                column_blocks *= 2;
-            } else if tiles >= 4 * row_blocks {
-                row_blocks *= 2;
-            } else {
-                break;
+        // Several for each thread, where the work is long enough to be uneven.
+        let blocks = match self.m * self.n * self.k {
+            _ if !threads => 1,
+            products if products < 8 << 20 => parallel::num_threads(),
+            products if products < 64 << 20 => 2 * parallel::num_threads(),
+            _ => 4 * parallel::num_threads(),
+        };
+        if self.n >= self.m {
+            let blocks = blocks.min(panels);
+            parallel::tasks(blocks, threads, |i| self.task(0..self.m, share(panels, blocks, i, width, self.n)));
+        } else {
+            let blocks = blocks.min(tiles);
+            parallel::tasks(blocks, threads, |i| self.task(share(tiles, blocks, i, self.height, self.m), 0..self.n));
+        }
+    }
+
+    /// Some rows and columns of C, block by block.
+    fn task(&self, rows: Range<usize>, columns: Range<usize>) {
+        let width = self.kernels.width();
+        let tiles = rows.len().div_ceil(self.height);
+        let row_blocks = tiles.div_ceil(TILES);
+        let most = (PACKED / self.k.max(1) / width).clamp(1, PANELS) * width;
+        for columns in columns.clone().step_by(most).map(|start| start..(start + most).min(columns.end)) {
+            if row_blocks == 1 {
+                self.block(rows.clone(), columns, None);
+                continue;
             }
-        }
-        let rows = |i: usize| share(tiles, row_blocks, i, self.height, self.m);
-        if row_blocks == 1 {
-            parallel::tasks(column_blocks, threads, |i| {
-                self.block(0..self.m, share(panels, column_blocks, i, width, self.n), None);
-            });
-            return;
-        }
-        // All blocks of rows share what is packed.
-        let most = (PACKED / self.k.max(1) / width).max(PANELS) * width;
-        for start in (0..self.n).step_by(most) {
-            let columns = start..(start + most).min(self.n);
-            let panels = columns.len().div_ceil(width);
-            let column_blocks = column_blocks.min(panels);
-            let groups = panels.div_ceil(GROUP);
-            scratch(panels * width * self.k + SLACK, |packed: &mut [T]| {
-                let all = Shared::new(packed);
-                let group_len = GROUP * width * self.k;
-                parallel::tasks(groups, threads && self.k * columns.len() >= 1 << 14, |i| {
-                    // SAFETY: groups are disjoint.
-                    let to = unsafe { all.chunk(group_len, i) };
-                    let first = columns.start + i * GROUP * width;
-                    pack_b(self.kernels, self.b, self.k, first..(first + GROUP * width).min(columns.end), to);
-                });
-                let packed: &[T] = packed;
-                parallel::tasks(row_blocks * column_blocks, threads, |i| {
-                    let some = share(panels, column_blocks, i % column_blocks, width, columns.len());
-                    let packed = &packed[some.start * self.k..];
-                    let columns = columns.start + some.start..columns.start + some.end;
-                    self.block(rows(i / column_blocks), columns, Some(packed));
-                });
+            // All blocks of rows read the same panels.
+            scratch(columns.len().next_multiple_of(width) * self.k + SLACK, |packed: &mut [T]| {
+                pack_b(self.kernels, self.b, self.k, columns.clone(), packed);
+                for i in 0..row_blocks {
+                    let some = share(tiles, row_blocks, i, self.height, rows.len());
+                    self.block(rows.start + some.start..rows.start + some.end, columns.clone(), Some(packed));
+                }
             });
         }
     }
@@ -128,12 +137,29 @@ impl<T: Float> Product<'_, T> {
         if rows.is_empty() || columns.is_empty() {
             return;
         }
+        if !self.turned {
+            let c = Place { start: self.c.at(rows.start * self.ldc + columns.start), stride: self.ldc };
+            return self.sums(rows, columns, packed, c);
+        }
+        let (from_stride, to) =
+            (columns.len().next_multiple_of(LINE), self.c.at(columns.start * self.ldc + rows.start));
+        scratch(rows.len() * from_stride, |sums: &mut [T]| {
+            self.sums(rows.clone(), columns.clone(), packed, Place { start: sums.as_mut_ptr(), stride: from_stride });
+            let (from, to_stride) = (sums.as_ptr(), self.ldc);
+            let all = Transpose { from, from_stride, rows: rows.len(), columns: columns.len(), to, to_stride };
+            // SAFETY: the sums were written above; blocks of C are disjoint.
+            unsafe { self.kernels.transpose(&all) };
+        });
+    }
+
+    /// The sums of a block, finished, to `c`.
+    fn sums(&self, rows: Range<usize>, columns: Range<usize>, packed: Option<&[T]>, c: Place<T>) {
         let (width, k_blocks) = (self.kernels.width(), self.k.div_ceil(K_BLOCK).max(1));
         for k_block in 0..k_blocks {
             let ks = part(self.k, k_blocks, 1, k_block);
             let a = self.a.from(rows.start, ks.start);
             if columns.len() <= 2 * width {
-                self.panels(rows.clone(), columns.clone(), ks, a, packed);
+                self.panels(rows.clone(), columns.clone(), ks, a, packed, c);
                 continue;
             }
             // Rows of A at large distances share sets of the caches, and lie on a page each: many panels read a copy.
@@ -143,18 +169,27 @@ impl<T: Float> Product<'_, T> {
             scratch(lines * stride, |copy: &mut [T]| {
                 copy_lines(if by_rows { a } else { a.t() }, line, copy, stride);
                 let copied = Mat { data: &*copy, row_stride: stride, col_stride: 1 };
-                self.panels(rows.clone(), columns.clone(), ks, if by_rows { copied } else { copied.t() }, packed);
+                self.panels(rows.clone(), columns.clone(), ks, if by_rows { copied } else { copied.t() }, packed, c);
             });
         }
     }
 
     /// All panels of a block, for one block of k; A begins with its first number.
-    fn panels(&self, rows: Range<usize>, columns: Range<usize>, ks: Range<usize>, a: Mat<T>, packed: Option<&[T]>) {
+    fn panels(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        ks: Range<usize>,
+        a: Mat<T>,
+        packed: Option<&[T]>,
+        c: Place<T>,
+    ) {
         let width = self.kernels.width();
         if let Some(packed) = packed {
             for (panel, j) in columns.clone().step_by(width).enumerate() {
                 let b = &packed[(panel * self.k + ks.start) * width..];
-                self.panel(rows.clone(), j..(j + width).min(columns.end), ks.clone(), a, b, width);
+                let c = c.at(0, j - columns.start);
+                self.panel(rows.clone(), j..(j + width).min(columns.end), ks.clone(), a, b, width, c);
             }
             return;
         }
@@ -180,17 +215,27 @@ impl<T: Float> Product<'_, T> {
                     } else {
                         (&packed[panel * ks.len() * width..], width)
                     };
-                    self.panel(rows.clone(), j..(j + width).min(group.end), ks.clone(), a, b, b_step);
+                    let c = c.at(0, j - columns.start);
+                    self.panel(rows.clone(), j..(j + width).min(group.end), ks.clone(), a, b, b_step, c);
                 }
             }
         });
     }
 
     /// All tiles of one panel, for one block of k; A and B begin with their first numbers.
-    fn panel(&self, rows: Range<usize>, columns: Range<usize>, ks: Range<usize>, a: Mat<T>, b: &[T], b_step: usize) {
+    #[allow(clippy::too_many_arguments, reason = "the place of a panel")]
+    fn panel(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        ks: Range<usize>,
+        a: Mat<T>,
+        b: &[T],
+        b_step: usize,
+        c: Place<T>,
+    ) {
         let last = ks.end == self.k;
         for i in rows.clone().step_by(self.height) {
-            let (row, column) = if self.turned { (columns.start, i) } else { (i, columns.start) };
             let tile = Tile {
                 rows: self.height.min(rows.end - i),
                 width: columns.len(),
@@ -201,14 +246,14 @@ impl<T: Float> Product<'_, T> {
                 inner: ks.len(),
                 a_step: a.col_stride,
                 b_step,
-                c: self.c.at(row * self.ldc + column),
-                c_stride: self.ldc,
-                turned: self.turned,
+                c: c.at(i - rows.start, 0).start,
+                c_stride: c.stride,
                 accumulate: self.accumulate || ks.start > 0,
                 finish: if last { self.finish.at(i, columns.start) } else { Finish::NONE },
             };
             tile.fetch(0);
-            // SAFETY: `run` of the module has checked all matrices; B has whole registers; blocks of C are disjoint.
+            // SAFETY: `run` of the module has checked all matrices; B has whole registers; this task alone writes
+            // its block of C, or a buffer that has room for it.
             unsafe { self.kernels.tile(&tile) };
         }
     }

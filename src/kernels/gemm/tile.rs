@@ -53,10 +53,9 @@ pub(crate) struct Tile<'a, T> {
     pub inner: usize,
     pub a_step: usize,
     pub b_step: usize,
-    /// Row i of C starts at `c + i * c_stride`; or, of a turned tile, column j.
+    /// Row i of C starts at `c + i * c_stride`.
     pub c: *mut T,
     pub c_stride: usize,
-    pub turned: bool,
     pub accumulate: bool,
     pub finish: Finish<T>,
 }
@@ -65,11 +64,10 @@ impl<T> Tile<'_, T> {
     /// Asks for what stands `further` numbers behind each row of C, so that it is at hand when it is written.
     #[inline]
     pub fn fetch(&self, further: usize) {
-        let (lines, line) = if self.turned { (self.width, self.rows) } else { (self.rows, self.width) };
-        for i in 0..lines {
+        for i in 0..self.rows {
             let row = self.c.wrapping_add(i.wrapping_mul(self.c_stride) + further);
             prefetch::line(row.cast());
-            prefetch::line(row.wrapping_add(line - 1).cast());
+            prefetch::line(row.wrapping_add(self.width - 1).cast());
         }
     }
 }
@@ -85,7 +83,7 @@ pub(super) struct To<T> {
 }
 
 type SumsFn<T> = unsafe fn(&Tile<T>, To<T>);
-type FinishFn<T> = unsafe fn(&Tile<T>, *mut T);
+type FinishFn<T> = unsafe fn(&Tile<T>, *const T);
 
 /// The micro-kernels of one instruction set.
 pub(crate) struct Kernels<T: 'static> {
@@ -93,7 +91,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub lanes: usize,
     /// `sums[rows - 1][registers - 1]`.
     sums: &'static [[SumsFn<T>; 2]],
-    /// Whether the sums come finished, unless turned.
+    /// Whether the sums come finished.
     finishes: bool,
     finish: FinishFn<T>,
     rows: unsafe fn(&Rows<T>),
@@ -147,7 +145,7 @@ impl<T: Copy> Kernels<T> {
     #[inline]
     pub unsafe fn tile(&self, t: &Tile<T>) {
         let sums = self.sums[t.rows - 1][usize::from(t.width > self.lanes)];
-        if !t.turned && (self.finishes || t.finish.is_none() && t.width.is_multiple_of(self.lanes)) {
+        if self.finishes || t.finish.is_none() && t.width.is_multiple_of(self.lanes) {
             let to = To { start: t.c, stride: t.c_stride, add: t.accumulate, finish: true };
             // SAFETY: the table holds what this machine can run; the caller vouches for the pointers.
             return unsafe { sums(t, to) };
@@ -206,9 +204,9 @@ macro_rules! kernels {
                 unsafe { <$v>::sums::<M, N>(t, to, 0.0) }
             }
             $(#[$feature])?
-            unsafe fn finish(t: &Tile<$t>, sums: *mut $t) {
+            unsafe fn finish(t: &Tile<$t>, sums: *const $t) {
                 // SAFETY: handed on.
-                unsafe { micro::finish::<$v>(t, sums, 0.0) }
+                unsafe { micro::finish::<$v>(t, sums) }
             }
             $(#[$feature])?
             unsafe fn rows(r: &Rows<$t>) {
