@@ -139,8 +139,8 @@ impl<T> Default for Epilogue<'_, T> {
     }
 }
 
-/// Inner indices per block: a panel of B (256 x 32 `f32`) stays in the first-level cache.
-const K_BLOCK: usize = 256;
+/// Inner indices per block: a panel of B (384 x 32 `f32`) just fits the first-level cache.
+const K_BLOCK: usize = 384;
 /// Multiplications under which a second thread does not pay.
 pub(crate) const PARALLEL: usize = 1 << 19;
 

@@ -193,7 +193,7 @@ impl<T: Float> Product<'_, T> {
             }
             return;
         }
-        let few = self.b.col_stride == 1 && rows.len() <= 2 * self.height;
+        let few = self.b.col_stride == 1 && rows.len() <= 6 * self.height;
         scratch(GROUP * ks.len() * width + SLACK, |packed: &mut [T]| {
             for group in columns.clone().step_by(GROUP * width) {
                 let group = group..(group + GROUP * width).min(columns.end);
