@@ -14,8 +14,8 @@ use std::collections::hash_map;
 ///
 /// Entries are visited in falling order of their number. An entry's number is larger than those of its inputs, so each is
 /// visited once, after everything that was computed from it, and its handles are given up right after: what the rule saved
-/// is freed as the walk goes on.
-fn walk(root: Entry, seed: Any, anomaly: bool) -> Gradients {
+/// is freed as the walk goes on. It ends at leaves, and at the entries whose numbers are among `ends`.
+fn walk(root: Entry, seed: Any, anomaly: bool, ends: &[u64]) -> Gradients {
     let mut waiting: IdMap<(Entry, Any)> = IdMap::default();
     let mut order = BinaryHeap::new();
     let mut leaves = IdMap::default();
@@ -23,7 +23,7 @@ fn walk(root: Entry, seed: Any, anomaly: bool) -> Gradients {
     waiting.insert(root.id(), (root, seed));
     while let Some(id) = order.pop() {
         let (entry, grad) = waiting.remove(&id).expect("every number in the heap waits in the map");
-        if entry.rule().is_leaf() {
+        if entry.rule().is_leaf() || ends.contains(&id) {
             leaves.insert(id, grad.packed());
             continue;
         }
@@ -105,7 +105,7 @@ impl<T: Float> Tensor<T> {
         });
         let root = self.root("backward");
         drop(self);
-        set_recording(false, || walk(root, Any::of(cotangent.detached()), is_detecting_anomaly()))
+        set_recording(false, || walk(root, Any::of(cotangent.detached()), is_detecting_anomaly(), &[]))
     }
 
     /// [`Tensor::backward`], itself recorded: the gradients can be part of another loss (PyTorch's `create_graph=True`).
@@ -139,6 +139,19 @@ impl<T: Float> Tensor<T> {
             format!("backward_graph_with: {:?}: the cotangent has shape {:?}", self.shape(), cotangent.shape())
         });
         let root = self.root("backward_graph");
-        set_recording(true, || walk(root, Any::of(cotangent.clone()), is_detecting_anomaly()))
+        set_recording(true, || walk(root, Any::of(cotangent.clone()), is_detecting_anomaly(), &[]))
+    }
+
+    /// The gradients of `sum(self * cotangent)`, recorded, with respect to tensors that need not be leaves; where two of them
+    /// have the same entry, the first has the gradient. For rules that differentiate what they have computed again.
+    pub(crate) fn gradients_at<const N: usize>(
+        &self,
+        cotangent: &Tensor<T>,
+        at: [Option<&Tensor<T>>; N],
+    ) -> [Option<Tensor<T>>; N] {
+        let ends: Vec<u64> = at.iter().flatten().filter_map(|x| Some(x.entry.as_ref()?.id())).collect();
+        let (root, seed) = (self.root("gradients_at"), Any::of(cotangent.clone()));
+        let mut grads = set_recording(true, || walk(root, seed, is_detecting_anomaly(), &ends));
+        at.map(|x| grads.take(x?))
     }
 }

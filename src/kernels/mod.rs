@@ -16,6 +16,7 @@ pub mod optim;
 pub mod parallel;
 pub mod pool;
 mod prefetch;
+pub mod recurrent;
 pub mod reduce;
 pub mod simd;
 pub mod softmax;

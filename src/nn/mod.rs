@@ -12,6 +12,7 @@ mod module;
 mod norm;
 mod param;
 mod pool;
+mod recurrent;
 mod sequential;
 mod summary;
 
@@ -28,5 +29,9 @@ pub use module::{Layer, Module, Slot, Walk, WalkMut};
 pub use norm::{BatchNorm1d, BatchNorm2d, BatchNormOptions, LayerNorm, LayerNormOptions, RunningStats};
 pub use param::{Buffer, Counter, Name, Param};
 pub use pool::{AvgPool2d, MaxPool2d};
+pub use recurrent::{
+    CellOptions, Gru, GruCell, GruOptions, Lstm, LstmCell, LstmOptions, LstmState, Nonlinearity, RecurrentParams, Rnn,
+    RnnCell, RnnCellOptions, RnnOptions,
+};
 pub use sequential::Sequential;
 pub use summary::{Row, Summary};

@@ -1,0 +1,264 @@
+//! From the last step to the first, and the gradients of the weights.
+
+use super::packed::{Packed, rows_room};
+use super::{Cell, Layer, State, Weights, cells, row, with_packed};
+use crate::element::Float;
+use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
+use crate::kernels::parallel::chunks_mut;
+use crate::kernels::simd::{Isa, isa};
+
+/// What the way forward has left.
+#[derive(Clone, Copy)]
+pub struct Saved<'a, T> {
+    /// The outputs.
+    pub y: &'a [T],
+    /// The values of the gates.
+    pub gates: &'a [T],
+    /// The cell states of an LSTM.
+    pub cells: &'a [T],
+}
+
+/// What the way back through the steps writes; of what is not wanted or not there, nothing.
+pub struct Back<'a, T> {
+    /// The gradients of what is kept of every step, in its places.
+    pub gates: &'a mut [T],
+    /// Their sums over all steps and sequences, `[width * hidden]`: the biases' gradients.
+    pub bias: &'a mut [T],
+    /// `[batch, output]`.
+    pub h: &'a mut [T],
+    /// `[batch, hidden]`, of an LSTM.
+    pub c: &'a mut [T],
+    /// With a projection: the gradients of all outputs, and the outputs before the projection.
+    pub projected: Option<(&'a mut [T], &'a mut [T])>,
+}
+
+/// The gradients of all sums from those of the outputs, `dy`, and of the last cell states, `dc`.
+///
+/// # Panics
+/// When the sizes do not fit.
+pub fn backward<T: Float>(
+    layer: &Layer,
+    state: State<T>,
+    w: &Weights<T>,
+    saved: Saved<T>,
+    dy: &[T],
+    dc: Option<&[T]>,
+    to: Back<T>,
+) {
+    layer.check(w, state);
+    let (places, hidden, output, kept) = (layer.steps * layer.batch, layer.hidden, layer.output, layer.kept());
+    let cell_size = if layer.cell == Cell::Lstm { hidden } else { 0 };
+    let fits = |len: usize, of: usize| assert_eq!(len, of, "recurrent: sizes");
+    fits(saved.y.len(), places * output);
+    fits(saved.gates.len(), places * kept);
+    fits(saved.cells.len(), places * cell_size);
+    fits(dy.len(), places * output);
+    fits(to.gates.len(), places * kept);
+    fits(to.bias.len(), kept);
+    fits(to.h.len(), layer.batch * output);
+    fits(to.c.len(), layer.batch * cell_size);
+    match dc {
+        Some(dc) => to.c.copy_from_slice(dc),
+        None => to.c.fill(T::ZERO),
+    }
+    to.h.fill(T::ZERO);
+    let (dh_all, unprojected) = to.projected.unwrap_or_default();
+    if w.projection.is_some() {
+        fits(dh_all.len(), places * output);
+        fits(unprojected.len(), places * hidden);
+    }
+    let pieces = layer.cell.pieces();
+    let piece = |i: usize| {
+        let piece = pieces.get(i)?;
+        let b = Mat { data: &w.hidden[piece.row * hidden * output..], row_stride: output, col_stride: 1 };
+        Some((b, piece.rows * hidden, output))
+    };
+    let projection = w.projection.map(|w| (Mat { data: w, row_stride: hidden, col_stride: 1 }, output, hidden));
+    let isa = isa();
+    let parts = layer.parts();
+    scratch(parts * kept, |sums: &mut [T]| {
+        sums.fill(T::ZERO);
+        with_packed(T::kernels(isa), [piece(0), piece(1), projection], |packed| {
+            let walk = Walk {
+                layer,
+                state,
+                packed,
+                saved,
+                dy,
+                gates: Shared::new(to.gates),
+                h: Shared::new(to.h),
+                c: Shared::new(to.c),
+                dh_all: Shared::new(dh_all),
+                unprojected: Shared::new(unprojected),
+            };
+            chunks_mut(sums, kept, |start, sums| walk.part(isa, layer.part_at(start / kept), sums));
+        });
+        to.bias.fill(T::ZERO);
+        sums.chunks(kept).for_each(|sums| cells::add(isa, sums, to.bias));
+    });
+}
+
+struct Walk<'a, T: Float> {
+    layer: &'a Layer,
+    state: State<'a, T>,
+    packed: [Option<Packed<'a, T>>; 3],
+    saved: Saved<'a, T>,
+    dy: &'a [T],
+    gates: Shared<T>,
+    h: Shared<T>,
+    c: Shared<T>,
+    dh_all: Shared<T>,
+    unprojected: Shared<T>,
+}
+
+impl<T: Float> Walk<'_, T> {
+    fn part(&self, isa: Isa, (from, rows): (usize, usize), sums: &mut [T]) {
+        let Layer { cell, steps, batch, hidden, output, .. } = *self.layer;
+        let (kept, saved) = (self.layer.kept(), self.saved);
+        let projected = self.packed[2].is_some();
+        scratch(rows_room(rows) + rows * hidden + hidden.max(output), |room: &mut [T]| {
+            let (room, rest) = room.split_at_mut(rows_room(rows));
+            let (dm, zeros) = rest.split_at_mut(rows * hidden);
+            zeros.fill(T::ZERO);
+            let zeros: &[T] = zeros;
+            // SAFETY (of all blocks here): rows of this part, which no other thread touches.
+            for s in (0..steps).rev() {
+                let t = self.layer.step(s);
+                let active = self.layer.active_in((from, rows), t);
+                let before = s.checked_sub(1).map(|s| self.layer.step(s));
+                let warm = before.map_or(0, |t| self.layer.active_in((from, rows), t)).min(active);
+                let (place, place_before) = (t * batch + from, before.unwrap_or(0) * batch + from);
+                for i in 0..active {
+                    // SAFETY: above.
+                    let dh = unsafe { row(self.h, (from + i) * output, output) };
+                    cells::add(isa, &self.dy[(place + i) * output..][..output], dh);
+                    if projected {
+                        // SAFETY: above.
+                        unsafe { row(self.dh_all, (place + i) * output, output) }.copy_from_slice(dh);
+                    }
+                }
+                if let Some(projection) = &self.packed[2] {
+                    let dh = self.h.at(from * output);
+                    // SAFETY: above; `dm` has a row for each sequence.
+                    unsafe { projection.product(active, dh, output, dm.as_mut_ptr(), hidden, false, room) };
+                }
+                for i in 0..active {
+                    let gates = &saved.gates[(place + i) * kept..][..kept];
+                    // SAFETY: above.
+                    let (d, dh) = unsafe {
+                        (row(self.gates, (place + i) * kept, kept), row(self.h, (from + i) * output, output))
+                    };
+                    match cell {
+                        Cell::Tanh | Cell::Relu => cells::plain_back(isa, gates, dh, d, cell == Cell::Relu),
+                        Cell::Lstm => {
+                            let c = &saved.cells[(place + i) * hidden..][..hidden];
+                            let c_before = if i < warm {
+                                &saved.cells[(place_before + i) * hidden..]
+                            } else {
+                                self.state.c.map_or(zeros, |c| &c[(from + i) * hidden..])
+                            };
+                            // SAFETY: above.
+                            let dc = unsafe { row(self.c, (from + i) * hidden, hidden) };
+                            let dh: &[T] = if projected { &dm[i * hidden..] } else { dh };
+                            let (di, rest) = d.split_at_mut(hidden);
+                            let (df, rest) = rest.split_at_mut(hidden);
+                            let (dg, do_) = rest.split_at_mut(hidden);
+                            cells::lstm_back(isa, gates, c_before, c, dh, dc, di, df, dg, do_);
+                            if projected {
+                                // SAFETY: above.
+                                let h = unsafe { row(self.unprojected, (place + i) * hidden, hidden) };
+                                cells::lstm_output(isa, &gates[3 * hidden..], c, h);
+                            }
+                        }
+                        Cell::Gru => {
+                            let h_before = if i < warm {
+                                &saved.y[(place_before + i) * output..]
+                            } else {
+                                self.state.h.map_or(zeros, |h| &h[(from + i) * output..])
+                            };
+                            let (dq, rest) = d.split_at_mut(hidden);
+                            let (dr, rest) = rest.split_at_mut(hidden);
+                            let (dz, dn) = rest.split_at_mut(hidden);
+                            cells::gru_back(isa, gates, h_before, dh, dq, dr, dz, dn);
+                        }
+                    }
+                    cells::add(isa, d, sums);
+                }
+                let mut added = cell == Cell::Gru;
+                for (piece, packed) in cell.pieces().iter().zip(self.packed.iter().flatten()) {
+                    let d = self.gates.at(place * kept + piece.column * hidden);
+                    // SAFETY: above.
+                    unsafe { packed.product(active, d, kept, self.h.at(from * output), output, added, room) };
+                    added = true;
+                }
+                // SAFETY: above.
+                unsafe {
+                    let after = place + active;
+                    row(self.gates, after * kept, (rows - active) * kept).fill(T::ZERO);
+                    if projected {
+                        row(self.dh_all, after * output, (rows - active) * output).fill(T::ZERO);
+                        row(self.unprojected, after * hidden, (rows - active) * hidden).fill(T::ZERO);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// `dx` `[steps, batch, input]` from the gradients of the sums.
+pub fn grad_input<T: Float>(layer: &Layer, w: &Weights<T>, gates: &[T], dx: &mut [T]) {
+    let places = layer.steps * layer.batch;
+    let a = Mat { data: &gates[layer.cell.input_column() * layer.hidden..], row_stride: layer.kept(), col_stride: 1 };
+    let b = Mat { data: w.input, row_stride: layer.input, col_stride: 1 };
+    // [steps * batch, gates * hidden] . [gates * hidden, input]
+    gemm::gemm(places, layer.sums(), layer.input, a, b, dx, layer.input, false, Epilogue::default());
+}
+
+/// `dW_ih` `[gates * hidden, input]` from the gradients of the sums.
+pub fn grad_input_weight<T: Float>(layer: &Layer, x: &[T], gates: &[T], dw: &mut [T]) {
+    let places = layer.steps * layer.batch;
+    let a = Mat { data: &gates[layer.cell.input_column() * layer.hidden..], row_stride: 1, col_stride: layer.kept() };
+    let b = Mat { data: x, row_stride: layer.input, col_stride: 1 };
+    // [gates * hidden, steps * batch] . [steps * batch, input]
+    gemm::gemm(layer.sums(), places, layer.input, a, b, dw, layer.input, false, Epilogue::default());
+}
+
+/// `dW_hh` `[gates * hidden, output]` from the gradients of the sums.
+pub fn grad_hidden_weight<T: Float>(layer: &Layer, h: Option<&[T]>, y: &[T], gates: &[T], dw: &mut [T]) {
+    let Layer { cell, steps, batch, hidden, output, reverse, .. } = *layer;
+    let kept = layer.kept();
+    // All steps but each sequence's first, beside the outputs before them. Where a sequence has no step, its output is 0.
+    let (d_from, y_from) = if reverse { (0, batch) } else { (batch, 0) };
+    let places = (steps - 1) * batch;
+    // Sequence b begins at step first(b).
+    let first = |b: usize| if reverse { layer.active.partition_point(|&active| active > b) - 1 } else { 0 };
+    scratch(if h.is_some() { batch * kept } else { 0 }, |begin: &mut [T]| {
+        for (b, begin) in begin.chunks_mut(kept).enumerate() {
+            begin.copy_from_slice(&gates[(first(b) * batch + b) * kept..][..kept]);
+        }
+        for piece in cell.pieces() {
+            let (column, rows) = (piece.column * hidden, piece.rows * hidden);
+            let dw = &mut dw[piece.row * hidden * output..][..rows * output];
+            // [rows, places] . [places, output]
+            let d = gates.get(d_from * kept + column..).unwrap_or_default();
+            let a = Mat { data: d, row_stride: 1, col_stride: kept };
+            let b = Mat { data: y.get(y_from * output..).unwrap_or_default(), row_stride: output, col_stride: 1 };
+            gemm::gemm(rows, places, output, a, b, dw, output, false, Epilogue::default());
+            if let Some(h) = h {
+                // [rows, batch] . [batch, output]
+                let a = Mat { data: &begin[column..], row_stride: 1, col_stride: kept };
+                let b = Mat { data: h, row_stride: output, col_stride: 1 };
+                gemm::gemm(rows, batch, output, a, b, dw, output, true, Epilogue::default());
+            }
+        }
+    });
+}
+
+/// `dW_hr` `[output, hidden]` from the gradients of the outputs and the outputs before the projection.
+pub fn grad_projection<T: Float>(layer: &Layer, dh: &[T], unprojected: &[T], dw: &mut [T]) {
+    let Layer { hidden, output, .. } = *layer;
+    let a = Mat { data: dh, row_stride: 1, col_stride: output };
+    let b = Mat { data: unprojected, row_stride: hidden, col_stride: 1 };
+    // [output, steps * batch] . [steps * batch, hidden]
+    gemm::gemm(output, layer.steps * layer.batch, hidden, a, b, dw, hidden, false, Epilogue::default());
+}

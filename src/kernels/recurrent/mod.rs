@@ -1,0 +1,213 @@
+//! One layer of a recurrent network in one direction, over whole sequences.
+//!
+//! The products with the inputs of all steps are one GEMM; those with the state before are done step by step on weights that
+//! are packed once. Sequences of a batch do not depend on each other: they are cut in parts of a size that depends on the
+//! sizes alone, and a thread walks its part from the first step to the last without waiting for others.
+//!
+//! Everything is time-first: `x` `[steps, batch, input]`, the output `y` `[steps, batch, output]`. A cell keeps `width`
+//! numbers for each hidden unit and step, the values of its gates, in `gates` `[steps, batch, width * hidden]`:
+//!
+//! | cell | sums with the input | kept |
+//! | --- | --- | --- |
+//! | tanh, ReLU | 1 | h |
+//! | LSTM | i, f, g, o | i, f, g, o; beside them c in `cells` `[steps, batch, hidden]` |
+//! | GRU | r, z, n | q, r, z, n, where `q = W_hn h + b_hn` and `n = tanh(W_in x + b_in + r q)` |
+
+mod backward;
+mod cells;
+mod forward;
+mod packed;
+#[cfg(test)]
+mod tests;
+
+pub use backward::{Back, Saved, backward, grad_hidden_weight, grad_input, grad_input_weight, grad_projection};
+pub use forward::forward;
+
+use super::gemm::{Kernels, Mat, Shared, scratch};
+use crate::element::Float;
+use packed::Packed;
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// `h = tanh(W_ih x + b_ih + W_hh h + b_hh)` (Elman, "Finding structure in time", 1990).
+    Tanh,
+    /// `h = max(W_ih x + b_ih + W_hh h + b_hh, 0)`.
+    Relu,
+    /// Long short-term memory (Hochreiter and Schmidhuber, 1997; with the forget gate of Gers et al., 2000).
+    Lstm,
+    /// The gated recurrent unit (Cho et al., 2014), in the form in which r is applied after the product.
+    Gru,
+}
+
+/// Rows of the recurrent weights, in units of the hidden size, and where their products stand among what is kept.
+#[derive(Clone, Copy)]
+struct Piece {
+    row: usize,
+    rows: usize,
+    column: usize,
+    /// Whether the product is added to that of the input.
+    added: bool,
+}
+
+impl Cell {
+    /// Sums for each hidden unit: the rows of the weights are as many times the hidden size.
+    pub fn gates(self) -> usize {
+        match self {
+            Cell::Tanh | Cell::Relu => 1,
+            Cell::Lstm => 4,
+            Cell::Gru => 3,
+        }
+    }
+
+    /// Numbers that are kept for each hidden unit and step.
+    pub fn width(self) -> usize {
+        if self == Cell::Gru { 4 } else { self.gates() }
+    }
+
+    /// Where the sums with the input begin among them.
+    fn input_column(self) -> usize {
+        self.width() - self.gates()
+    }
+
+    fn pieces(self) -> &'static [Piece] {
+        match self {
+            Cell::Tanh | Cell::Relu => &[Piece { row: 0, rows: 1, column: 0, added: true }],
+            Cell::Lstm => &[Piece { row: 0, rows: 4, column: 0, added: true }],
+            Cell::Gru => {
+                &[Piece { row: 0, rows: 2, column: 1, added: true }, Piece { row: 2, rows: 1, column: 0, added: false }]
+            }
+        }
+    }
+}
+
+/// A layer's sizes and direction.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// What a step does.
+    pub cell: Cell,
+    /// The longest sequence's steps; at least 1.
+    pub steps: usize,
+    /// How many sequences; at least 1.
+    pub batch: usize,
+    /// The size of an input.
+    pub input: usize,
+    /// Hidden units.
+    pub hidden: usize,
+    /// The size of an output: `hidden`, or that of the projection.
+    pub output: usize,
+    /// From the last step to the first.
+    pub reverse: bool,
+    /// How many sequences, the first ones, have a step: for every step, not increasing, the first `batch`.
+    pub active: Vec<usize>,
+}
+
+/// The weights of a layer.
+#[derive(Clone, Copy)]
+pub struct Weights<'a, T> {
+    /// `[gates * hidden, input]`.
+    pub input: &'a [T],
+    /// `[gates * hidden, output]`.
+    pub hidden: &'a [T],
+    /// `[gates * hidden]`.
+    pub input_bias: Option<&'a [T]>,
+    /// `[gates * hidden]`.
+    pub hidden_bias: Option<&'a [T]>,
+    /// `[output, hidden]`: of an LSTM whose output is smaller than its cell.
+    pub projection: Option<&'a [T]>,
+}
+
+/// The state that sequences begin with; `None` for zeros.
+#[derive(Clone, Copy)]
+pub struct State<'a, T> {
+    /// `[batch, output]`.
+    pub h: Option<&'a [T]>,
+    /// `[batch, hidden]`, of an LSTM.
+    pub c: Option<&'a [T]>,
+}
+
+/// Sequences for which packed weights are fetched from the second-level cache once; each thread takes so many.
+const PART: usize = 16;
+
+impl Layer {
+    /// The rows of the weights.
+    fn sums(&self) -> usize {
+        self.cell.gates() * self.hidden
+    }
+
+    /// What is kept for one sequence and step.
+    fn kept(&self) -> usize {
+        self.cell.width() * self.hidden
+    }
+
+    /// The step that is done `s`-th.
+    fn step(&self, s: usize) -> usize {
+        if self.reverse { self.steps - 1 - s } else { s }
+    }
+
+    /// The sequences that a thread takes at a time: fewer cost more fetches of the weights, more leave cores idle.
+    fn part(&self) -> usize {
+        let work = self.steps * self.batch * self.sums() * self.output;
+        if self.batch < PART / 2 || work < super::gemm::PARALLEL {
+            self.batch
+        } else {
+            self.batch.div_ceil(2).min(PART)
+        }
+    }
+
+    fn parts(&self) -> usize {
+        self.batch.div_ceil(self.part())
+    }
+
+    /// The first sequence of a part, and how many there are.
+    fn part_at(&self, i: usize) -> (usize, usize) {
+        let from = i * self.part();
+        (from, self.part().min(self.batch - from))
+    }
+
+    /// How many sequences of a part have step `t`.
+    fn active_in(&self, (from, rows): (usize, usize), t: usize) -> usize {
+        self.active[t].clamp(from, from + rows) - from
+    }
+
+    fn check<T>(&self, w: &Weights<T>, state: State<T>) {
+        let (sums, hidden, output) = (self.sums(), self.hidden, self.output);
+        let fits = |what: Option<&[T]>, len: usize| assert!(what.is_none_or(|x| x.len() == len), "recurrent: sizes");
+        assert!(self.steps > 0 && self.batch > 0 && self.active.len() == self.steps, "recurrent: steps and batch");
+        assert!(self.active.is_sorted_by(|a, b| a >= b) && self.active[0] == self.batch, "recurrent: active sequences");
+        assert!(w.projection.is_some() || hidden == output, "recurrent: a projection");
+        fits(Some(w.input), sums * self.input);
+        fits(Some(w.hidden), sums * output);
+        fits(w.input_bias, sums);
+        fits(w.hidden_bias, sums);
+        fits(w.projection, output * hidden);
+        fits(state.h, self.batch * output);
+        fits(state.c, self.batch * hidden);
+    }
+}
+
+/// A row of what threads write different rows of.
+///
+/// # Safety
+/// The row must lie in what is shared, outlive its use, and not be written by others meanwhile.
+unsafe fn row<'a, T>(shared: Shared<T>, start: usize, len: usize) -> &'a mut [T] {
+    // SAFETY: handed on.
+    unsafe { std::slice::from_raw_parts_mut(shared.at(start), len) }
+}
+
+/// Calls `f` with matrices `[k, n]` packed.
+fn with_packed<T: Float, const N: usize, R>(
+    kernels: &'static Kernels<T>,
+    matrices: [Option<(Mat<T>, usize, usize)>; N],
+    f: impl FnOnce([Option<Packed<T>>; N]) -> R,
+) -> R {
+    let room = |m: &Option<(Mat<T>, usize, usize)>| m.as_ref().map_or(0, |&(_, k, n)| packed::room(kernels, k, n));
+    scratch(matrices.iter().map(room).sum(), |mut rest: &mut [T]| {
+        let packed = matrices.map(|matrix| {
+            let (to, after) = std::mem::take(&mut rest).split_at_mut(room(&matrix));
+            rest = after;
+            matrix.map(|(b, k, n)| Packed::new(kernels, b, k, n, to))
+        });
+        f(packed)
+    })
+}

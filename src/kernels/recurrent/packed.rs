@@ -1,0 +1,108 @@
+//! Products of a few rows with a matrix that stays the same from step to step.
+
+use crate::kernels::gemm::{Finish, Gemm, K_BLOCK, Kernels, Mat, SLACK, Tile, Transpose, pack_b, panel_height, part};
+use crate::kernels::parallel::{Shared, tasks};
+
+/// A matrix B `[k, n]` in the order in which the micro-kernels read it: blocks of k, in each the panels of B, each panel
+/// followed by the numbers that packing may overrun.
+#[derive(Clone, Copy)]
+pub(super) struct Packed<'a, T: Gemm> {
+    kernels: &'static Kernels<T>,
+    k: usize,
+    n: usize,
+    panels: &'a [T],
+}
+
+/// Blocks of k, panels of B and the distance between two of them.
+fn layout<T: Gemm>(kernels: &Kernels<T>, k: usize, n: usize) -> [usize; 3] {
+    let blocks = k.div_ceil(K_BLOCK).max(1);
+    [blocks, n.div_ceil(kernels.width()), part(k, blocks, 1, 0).len() * kernels.width() + SLACK]
+}
+
+/// How many numbers [`Packed::new`] needs for `[k, n]`.
+pub(super) fn room<T: Gemm>(kernels: &Kernels<T>, k: usize, n: usize) -> usize {
+    layout(kernels, k, n).into_iter().product()
+}
+
+/// How many numbers [`Packed::product`] needs for `rows` rows.
+pub(super) fn rows_room(rows: usize) -> usize {
+    rows * K_BLOCK
+}
+
+impl<'a, T: Gemm> Packed<'a, T> {
+    /// Packs B into `to`, which has [`room`].
+    pub fn new(kernels: &'static Kernels<T>, b: Mat<T>, k: usize, n: usize, to: &'a mut [T]) -> Self {
+        let [blocks, count, stride] = layout(kernels, k, n);
+        assert!(to.len() >= blocks * count * stride, "recurrent: room for the packed weights");
+        let shared = Shared::new(to);
+        tasks(blocks * count, k * n >= 1 << 16, |i| {
+            let (ks, j) = (part(k, blocks, 1, i / count), i % count * kernels.width());
+            // SAFETY: `to` is borrowed until the panels are packed, and each task has its own.
+            let panel = unsafe { shared.chunk(stride, i) };
+            pack_b(kernels, b, ks, j..(j + kernels.width()).min(n), panel);
+        });
+        Packed { kernels, k, n, panels: to }
+    }
+
+    /// `C[rows, n] = A[rows, k] . B (+ C)`: row i of A starts at `a + i * a_stride`, of C at `c + i * c_stride`; `room` has
+    /// [`rows_room`]. The bits of a row do not depend on the other rows.
+    ///
+    /// # Safety
+    /// The rows of A must be readable and those of C writable, and none of it touched by others meanwhile.
+    #[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
+    pub unsafe fn product(
+        &self,
+        rows: usize,
+        a: *const T,
+        a_stride: usize,
+        c: *mut T,
+        c_stride: usize,
+        accumulate: bool,
+        room: &mut [T],
+    ) {
+        if rows == 0 {
+            return;
+        }
+        assert!(room.len() >= rows_room(rows), "recurrent: room for the packed rows");
+        let (kernels, width) = (self.kernels, self.kernels.width());
+        let [blocks, count, stride] = layout(kernels, self.k, self.n);
+        let height = panel_height(rows, kernels.height());
+        // 1. Blocks of k, in order.
+        for block in 0..blocks {
+            let ks = part(self.k, blocks, 1, block);
+            for i in (0..rows).step_by(height) {
+                // SAFETY: the caller vouches for A; a panel has `height` rows of at most `K_BLOCK` numbers.
+                unsafe {
+                    kernels.transpose(&Transpose {
+                        from: a.add(i * a_stride + ks.start),
+                        from_stride: a_stride,
+                        rows: height.min(rows - i),
+                        columns: ks.len(),
+                        to: room[i * ks.len()..].as_mut_ptr(),
+                        to_stride: height.min(rows - i),
+                    });
+                }
+            }
+            // 2. Panels of B, from the second-level cache.
+            for j in 0..count {
+                let panel = &self.panels[(block * count + j) * stride..][..stride];
+                // 3. Panels of A, while that of B is in the first-level cache.
+                for i in (0..rows).step_by(height) {
+                    let tile = Tile {
+                        k: ks.len(),
+                        a: room[i * ks.len()..].as_ptr(),
+                        b: panel.as_ptr(),
+                        b_stride: width,
+                        c: c.wrapping_add(i * c_stride + j * width),
+                        c_stride,
+                        width: width.min(self.n - j * width),
+                        accumulate: accumulate || block > 0,
+                        finish: Finish::NONE,
+                    };
+                    // SAFETY: A and B are packed for `k` steps of a tile; the caller vouches for C.
+                    unsafe { kernels.tile(height.min(rows - i), &tile) };
+                }
+            }
+        }
+    }
+}
