@@ -4,7 +4,7 @@
 mod networks;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use networks::{mlp, mnist_cnn};
+use networks::{GruReader, LstmReader, mlp, mnist_cnn};
 use wengert::loss::cross_entropy;
 use wengert::nn::Layer;
 use wengert::optim::{Adam, Optimizer};
@@ -26,6 +26,21 @@ fn training(c: &mut Criterion) {
             })
         });
     }
+    macro_rules! text {
+        ($name:literal, $net:expr) => {
+            let (mut net, mut optimizer) = ($net, Adam::new(1e-3));
+            let (x, y) = (Tensor::from_fn([64, 32], |i| i as i64 % 65), Tensor::from_fn([64 * 32], |i| i as i64 % 64));
+            group.throughput(Throughput::Elements(64 * 32));
+            group.bench_function($name, |bench| {
+                bench.iter(|| {
+                    let loss = record(|| cross_entropy(&net.forward(&x).reshape([y.numel(), 65]), &y));
+                    optimizer.step(&mut net, &loss.backward());
+                })
+            });
+        };
+    }
+    text!("lstm_lm", LstmReader::new());
+    text!("gru_lm", GruReader::new());
     group.finish();
 
     let mut group = c.benchmark_group("inference");

@@ -8,10 +8,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use wengert::autograd::{gradcheck, gradgradcheck, recorded_ops};
 use wengert::nn::{
-    AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormOptions, Conv2d, Conv2dOptions, Dropout, Embedding, EmbeddingOptions,
-    Flatten, GELU, Layer, LayerNorm, LayerNormOptions, LeakyReLU, Linear, LinearOptions, LogSoftmax, MaxPool2d, Module,
-    ReLU, Sigmoid, Softmax, Tanh, Walk, WalkMut,
+    AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormOptions, CellOptions, Conv2d, Conv2dOptions, Dropout, Embedding,
+    EmbeddingOptions, Flatten, GELU, Gru, GruCell, GruOptions, Layer, LayerNorm, LayerNormOptions, LeakyReLU, Linear,
+    LinearOptions, LogSoftmax, Lstm, LstmCell, LstmOptions, MaxPool2d, Module, Nonlinearity, ReLU, Rnn, RnnCell,
+    RnnCellOptions, RnnOptions, Sigmoid, Softmax, Tanh, Walk, WalkMut,
 };
+use wengert::ops::cat;
 use wengert::{Rng, Tensor, record, seed, sequential};
 
 /// How an input lies in memory.
@@ -194,6 +196,60 @@ fn every_layer_agrees_with_finite_differences() {
     let net =
         sequential![Linear::with(4, 3, LinearOptions::default()), Tanh, Linear::with(3, 2, LinearOptions::default())];
     check_layer("Sequential", net, randn(&[5, 4]));
+}
+
+/// A recurrent layer gives a state too: it is no [`Layer`]. Here output and state are one tensor.
+struct Sequences<R>(R, fn(&R, &Tensor<f64>) -> Vec<Tensor<f64>>);
+
+impl<R: Module<f64>> Module<f64> for Sequences<R> {
+    fn visit(&self, walk: &mut Walk<f64>) {
+        walk.child("recurrent", &self.0);
+    }
+    fn visit_mut(&mut self, walk: &mut WalkMut<f64>) {
+        walk.child("recurrent", &mut self.0);
+    }
+}
+
+impl<R: Module<f64>> Layer<f64> for Sequences<R> {
+    fn forward(&self, x: &Tensor<f64>) -> Tensor<f64> {
+        let parts: Vec<_> = self.1(&self.0, x).iter().map(|x| x.flatten(0)).collect();
+        cat(&parts.iter().collect::<Vec<_>>(), 0)
+    }
+}
+
+#[test]
+fn recurrent_layers_agree_with_finite_differences() {
+    let randn = |shape: &[usize]| Tensor::randn(shape).cast::<f64>();
+    seed(3);
+    let rnn = Rnn::with(2, 3, RnnOptions { nonlinearity: Nonlinearity::Relu, layers: 2, ..Default::default() });
+    check_layer("Rnn", Sequences(rnn, |rnn, x| Vec::from(<[_; 2]>::from(rnn.forward(x)))), randn(&[4, 3, 2]));
+    let options = LstmOptions { layers: 2, bidirectional: true, proj_size: 2, batch_first: true, ..Default::default() };
+    let lstm = Sequences(Lstm::with(2, 3, options), |lstm, x| {
+        let (y, state) = lstm.forward_with(x, None, Some(&[2, 4, 1]));
+        let (z, state) = lstm.forward_with(x, Some(&state), None);
+        vec![y, z, state.h, state.c]
+    });
+    check_layer("Lstm", lstm, randn(&[3, 4, 2]));
+    let gru = Gru::with(2, 3, GruOptions { bidirectional: true, ..Default::default() });
+    check_layer("Gru", Sequences(gru, |gru, x| Vec::from(<[_; 2]>::from(gru.forward(x)))), randn(&[4, 3, 2]));
+    let cell = RnnCell::with(2, 3, RnnCellOptions::default());
+    check_layer(
+        "RnnCell",
+        Sequences(cell, |cell, x| vec![cell.forward(x, Some(&cell.forward(x, None)))]),
+        randn(&[3, 2]),
+    );
+    let cell = LstmCell::with(2, 3, CellOptions::default());
+    let twice = |cell: &LstmCell<f64>, x: &Tensor<f64>| {
+        let state = cell.forward(x, Some(&cell.forward(x, None)));
+        vec![state.h, state.c]
+    };
+    check_layer("LstmCell", Sequences(cell, twice), randn(&[3, 2]));
+    let cell = GruCell::with(2, 3, CellOptions { bias: false });
+    check_layer(
+        "GruCell",
+        Sequences(cell, |cell, x| vec![cell.forward(x, Some(&cell.forward(x, None)))]),
+        randn(&[3, 2]),
+    );
 }
 
 /// An embedding takes whole numbers: it is no [`Layer`]. Here the indices are fixed.

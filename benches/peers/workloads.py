@@ -64,6 +64,14 @@ def mnist(directory):
     return images.astype(numpy.float32) / numpy.float32(255), read("train-labels-idx1-ubyte", 8).astype(numpy.int64)
 
 
+def texts():
+    """32 texts of 64 letters, and the letters that follow."""
+    import numpy
+
+    i = numpy.arange(64 * 32).reshape(64, 32).T
+    return (i * i + 7 * i) % 65, (i * i + 7 * (i + 1)) % 65
+
+
 def define_torch():
     import torch
     from torch import nn
@@ -126,6 +134,29 @@ def define_torch():
     @workload("mlp")
     def _():
         return training(mlp, classified, images=(torch.rand(64, 784), classes(64)))
+
+    class Reader(nn.Module):
+        def __init__(self, recurrent, batch_first):
+            super().__init__()
+            self.letters = nn.Embedding(65, 128)
+            self.recurrent = recurrent(128, 256, batch_first=batch_first)
+            self.next = nn.Linear(256, 65)
+
+        def forward(self, x):
+            return self.next(self.recurrent(self.letters(x))[0])
+
+    @workload("(lstm|gru)_lm")
+    def _(cell):
+        recurrent = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
+        letters, following = (torch.from_numpy(text).T.contiguous() for text in texts())
+
+        def loss_of(net, x, y):
+            return F.cross_entropy(net(x).flatten(0, 1), y.flatten())
+
+        yield from training(lambda: Reader(recurrent, False), loss_of, images=(letters, following))
+        net = Reader(recurrent, True)
+        of_texts = lambda net: loss_of(net, letters.T.contiguous(), following.T.contiguous())
+        yield "batch first, fused", timed(training_step(net, of_texts, lambda net: adam(net, fused=True)))
 
     @workload(r"infer (\d+)")
     def _(batch):
@@ -313,13 +344,15 @@ def define_keras(backend):
     ways = [("XLA", True)] if backend == "jax" else [("graph", False), ("XLA", True)]
 
     def training(make, *shape):
-        x, y = numpy.random.rand(*shape).astype("float32"), numpy.arange(shape[0]) % 10
+        return training_on(make, numpy.random.rand(*shape).astype("float32"), numpy.arange(shape[0]) % 10)
+
+    def training_on(make, x, y):
         for way, jit in ways:
             net = compiled(make(), jit)
             yield f"{backend}, {way}, train_on_batch", timed(lambda net=net: net.train_on_batch(x, y))
             many, labels = numpy.concatenate([x] * 32), numpy.concatenate([y] * 32)
             net = compiled(make(), jit, steps_per_execution=32)
-            fit = lambda net=net: net.fit(many, labels, batch_size=shape[0], shuffle=False, verbose=0)
+            fit = lambda net=net: net.fit(many, labels, batch_size=len(x), shuffle=False, verbose=0)
             yield f"{backend}, {way}, fit, 32 steps per execution", timed(fit, 32)
 
     @workload("mnist_cnn")
@@ -329,6 +362,16 @@ def define_keras(backend):
     @workload("mlp")
     def _():
         return training(mlp, 64, 784)
+
+    @workload("(lstm|gru)_lm")
+    def _(cell):
+        recurrent = {"lstm": layers.LSTM, "gru": layers.GRU}[cell]
+
+        def reader():
+            parts = [layers.Embedding(65, 128), recurrent(256, return_sequences=True), layers.Dense(65)]
+            return keras.Sequential([keras.Input((64,), dtype="int32"), *parts])
+
+        return training_on(reader, *texts())
 
     @workload(r"infer (\d+)")
     def _(batch):

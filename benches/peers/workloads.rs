@@ -1,13 +1,13 @@
 //! The workloads and kernels: what a repeat does, and the work in it.
 
-use super::networks::{mlp, mnist_cnn};
+use super::networks::{GruReader, LstmReader, mlp, mnist_cnn};
 use std::fmt;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Instant;
 use wengert::data::{DataLoader, Mnist};
 use wengert::loss::cross_entropy;
-use wengert::nn::{Layer, Sequential};
+use wengert::nn::{Layer, Module, Sequential};
 use wengert::ops::{Conv2dOptions, conv2d, layer_norm};
 use wengert::optim::{Adam, Optimizer};
 use wengert::{Tensor, record};
@@ -87,6 +87,13 @@ const MNIST_CNN: (f64, f64) =
     (32. * 676. * 9., 32. * 676. * 9. + 64. * 121. * 288. + 64. * 9. * 576. + 576. * 64. + 640.);
 const MLP: (f64, f64) = (784. * 512., 784. * 512. + 512. * 512. + 5120.);
 
+/// Of one letter: a recurrent layer with so many sums for each unit, the layer that reads it out.
+const fn reader(gates: f64) -> f64 {
+    gates * 256. * (128. + 256.) + 256. * 65.
+}
+/// Letters of a step, and texts.
+const TEXT: [usize; 2] = [64, 32];
+
 /// Forward and both gradients, but for that of the first layer's input.
 fn step_work((first, all): (f64, f64), batch: usize) -> Work {
     Work { flop: 2.0 * batch as f64 * (3.0 * all - first), sample: batch as f64, ..Default::default() }
@@ -103,6 +110,19 @@ fn training_step(mut net: Sequential, shape: &[usize]) -> Box<dyn FnMut() -> f32
     })
 }
 
+/// A step on letters and those that follow.
+fn text_step<N: Module + 'static>(mut net: N, forward: fn(&N, &Tensor<i64>) -> Tensor) -> Box<dyn FnMut() -> f32> {
+    let letters = |ahead: usize| Tensor::from_fn(TEXT, |i| (i * i + 7 * (i + ahead)) as i64 % 65);
+    let (x, y) = (letters(0), letters(1).flatten(0));
+    let mut optimizer = Adam::new(1e-3);
+    Box::new(move || {
+        let loss = record(|| cross_entropy(&forward(&net, &x).reshape([y.numel(), 65]), &y));
+        let value = loss.item();
+        optimizer.step(&mut net, &loss.backward());
+        value
+    })
+}
+
 fn networks(list: &mut List) {
     list.add("mnist_cnn", step_work(MNIST_CNN, 64), || training_step(mnist_cnn(), &[64, 1, 28, 28]));
     list.last().keep = true;
@@ -110,6 +130,12 @@ fn networks(list: &mut List) {
         let net = mlp();
         training_step(net, &[64, 784])
     });
+    list.last().keep = true;
+    let [steps, texts] = TEXT;
+    let work = |gates: f64| step_work((0.0, reader(gates)), steps * texts);
+    list.add("lstm_lm", work(4.), || text_step(LstmReader::new(), LstmReader::forward));
+    list.last().keep = true;
+    list.add("gru_lm", work(3.), || text_step(GruReader::new(), GruReader::forward));
     list.last().keep = true;
     for batch in [1, 256] {
         let work = Work { flop: 2.0 * batch as f64 * MNIST_CNN.1, sample: batch as f64, ..Default::default() };

@@ -1,5 +1,6 @@
 use super::Row;
-use wengert::{Tensor, loss, ops, seed};
+use wengert::ops::{self, Cell, Recurrent, RecurrentOptions, RecurrentWeights};
+use wengert::{Tensor, loss, seed};
 
 /// `name (low, high) {shape shape} | {shape shape}: |x| output;`: an input for each shape, values between low and high.
 macro_rules! rows {
@@ -33,6 +34,22 @@ macro_rules! binary {
             $name ($low, $high) {[3, 4] [3, 4]} | {[2, 1, 4] [3, 1]} | {[5] []} | {[1] [1]} | {[0, 3] [3]}: $f;
         )+}
     };
+}
+
+/// A recurrent layer whose inputs are x, `W_ih`, `W_hh`, then the rest in the order of its arguments; what comes out, in one
+/// vector.
+fn recurrent(
+    cell: Cell,
+    x: &[Tensor<f64>],
+    rest: [Option<usize>; 5],
+    reverse: bool,
+    lengths: Option<&[usize]>,
+) -> Tensor<f64> {
+    let [input_bias, hidden_bias, projection, h, c] = rest.map(|i| i.map(|i| &x[i]));
+    let weights = RecurrentWeights { input: &x[1], hidden: &x[2], input_bias, hidden_bias, projection };
+    let Recurrent { output, h, c } = ops::recurrent(cell, &x[0], weights, RecurrentOptions { h, c, reverse, lengths });
+    let parts = [Some(output), Some(h), c].map(|x| x.map(|x| x.flatten(0)));
+    ops::cat(&parts.iter().flatten().collect::<Vec<_>>(), 0)
 }
 
 fn index(places: &[i64]) -> Tensor<i64> {
@@ -191,6 +208,16 @@ pub fn rows() -> Vec<Row> {
         };
         "embedding" (-2.0, 2.0) {[4, 3]} | {[4, 1]}:
             |x| ops::embedding_padded(&x[0], &Tensor::from([[3_i64, 0], [1, 3]]), Some(2)) + ops::embedding(&x[0], &index(&[1, 3]));
+        "recurrent: tanh" (-2.0, 2.0) {[3, 2, 2] [3, 2] [3, 3] [3] [3] [2, 3]} | {[1, 1, 1] [1, 1] [1, 1] [1] [1] [1, 1]}:
+            |x| recurrent(Cell::Tanh, x, [Some(3), Some(4), None, Some(5), None], false, None);
+        "recurrent: ReLU" (-2.0, 2.0) {[3, 2, 2] [3, 2] [3, 3]} | {[2, 1, 0] [2, 0] [2, 2]}:
+            |x| recurrent(Cell::Relu, x, [None; 5], true, None);
+        "recurrent: LSTM" (-2.0, 2.0) {[3, 2, 2] [12, 2] [12, 3] [12] [12] [2, 3] [2, 3]}:
+            |x| recurrent(Cell::Lstm, x, [Some(3), Some(4), None, Some(5), Some(6)], false, Some(&[3, 2]));
+        "recurrent: LSTM with a projection" (-2.0, 2.0) {[3, 2, 2] [12, 2] [12, 2] [2, 3]}:
+            |x| recurrent(Cell::Lstm, x, [None, None, Some(3), None, None], true, Some(&[2, 1]));
+        "recurrent: GRU" (-2.0, 2.0) {[3, 2, 2] [9, 2] [9, 3] [9] [9] [2, 3]} | {[2, 2, 1] [3, 1] [3, 1] [3] [3] [2, 1]}:
+            |x| recurrent(Cell::Gru, x, [Some(3), Some(4), None, Some(5), None], true, Some(&[2, 1]));
         "sum over some" (-2.0, 2.0) {[2, 3, 4]} | {[2, 1, 0]} | {[1, 1, 1]}: |x| x[0].sum_dim([0, -1], true);
         "sum_to" (-2.0, 2.0) {[2, 3, 4]} | {[1, 3, 1]}: |x| x[0].sum_to([3, 1]);
         "mean over some" (-2.0, 2.0) {[2, 3, 4]} | {[1, 1, 1]}: |x| x[0].mean_dim([0, 2], false);
