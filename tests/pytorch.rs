@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use wengert::io::{self, TensorFile};
 use wengert::loss::{self, BinaryCrossEntropyOptions, CrossEntropyOptions, Reduction};
 use wengert::nn::{
-    BatchNorm2d, Conv2d, Conv2dOptions, Embedding, EmbeddingOptions, Layer, LayerNorm, Linear, LinearOptions, Module,
-    Slot, Tanh,
+    BatchNorm2d, Conv2d, Conv2dOptions, Embedding, EmbeddingOptions, Gru, GruCell, GruOptions, Layer, LayerNorm,
+    Linear, LinearOptions, Lstm, LstmCell, LstmOptions, LstmState, Module, Nonlinearity, Rnn, RnnCell, RnnCellOptions,
+    RnnOptions, Slot, Tanh,
 };
 use wengert::ops::{self, AvgPool2dOptions, Conv2dOptions as Options, MaxPool2dOptions};
 use wengert::optim::{Adam, AdamOptions, AdamW, Optimizer, Sgd, SgdOptions};
@@ -37,8 +38,8 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn load() -> Fixture {
-        let file = io::load_tensors(fixture("pytorch.safetensors")).unwrap();
+    fn load(name: &str) -> Fixture {
+        let file = io::load_tensors(fixture(name)).unwrap();
         let cases = file.tensors.iter().map(|(name, _)| name.split('/').next().unwrap().to_string()).collect();
         Fixture { file, cases }
     }
@@ -115,6 +116,43 @@ impl Fixture {
         self.compare(&format!("{case}/after"), &layer);
     }
 
+    /// Compares the outputs of a recurrent layer or cell, which `run` gives for an input, the states h and c, and lengths,
+    /// and the gradients of all that goes in.
+    fn sequences<M: Module>(
+        &mut self,
+        case: &str,
+        mut module: M,
+        run: impl Fn(&M, &Tensor, [Option<&Tensor>; 2], Option<&[usize]>) -> Vec<Tensor>,
+    ) {
+        assert!(self.cases.remove(case), "{case}: no such case, or checked twice");
+        self.set(&format!("{case}/state"), &mut module);
+        let input =
+            |name: &str| self.has(&format!("{case}/{name}")).then(|| self.get(&format!("{case}/{name}")).tracked());
+        let inputs = ["x", "h", "c"].map(|name| (name, input(name)));
+        let [x, h, c] = inputs.each_ref().map(|(_, value)| value.as_ref());
+        let lengths = format!("{case}/lengths");
+        let lengths: Option<Vec<usize>> = self
+            .has(&lengths)
+            .then(|| self.ints(&lengths).to_vec().into_iter().map(|length| length as usize).collect());
+        let loss = record(|| {
+            let outputs = run(&module, x.unwrap(), [h, c], lengths.as_deref());
+            let mut loss = Tensor::scalar(0.0);
+            for (i, y) in outputs.iter().enumerate() {
+                close(&format!("{case}/y{i}"), y, &self.get(&format!("{case}/y{i}")));
+                loss = loss + (y * self.get(&format!("{case}/v{i}"))).sum();
+            }
+            assert!(!self.has(&format!("{case}/y{}", outputs.len())), "{case}: outputs that are not compared");
+            loss
+        });
+        let grads = loss.backward();
+        for (name, value) in &inputs {
+            if let Some(value) = value {
+                close(&format!("{case}/d{name}"), &grads.of(value), &self.get(&format!("{case}/d{name}")));
+            }
+        }
+        self.compare_gradients(case, &module, &grads);
+    }
+
     /// Compares the parameters after each of 20 steps.
     fn optimizer(&mut self, case: &str, mut optimizer: impl Optimizer) {
         assert!(self.cases.remove(case), "{case}: no such case, or checked twice");
@@ -131,7 +169,7 @@ impl Fixture {
 
 #[test]
 fn every_fixture_agrees() {
-    let mut all = Fixture::load();
+    let mut all = Fixture::load("pytorch.safetensors");
     type ElementWise = (&'static str, fn(&Tensor) -> Tensor);
     let element_wise: [ElementWise; 25] = [
         ("exp", |x| x.exp()),
@@ -260,6 +298,48 @@ fn every_fixture_agrees() {
     all.optimizer("adam", Adam::new(0.01));
     all.optimizer("adam_l2", Adam::with(AdamOptions { lr: 0.01, betas: [0.8, 0.99], eps: 1e-6, weight_decay: 0.1 }));
     all.optimizer("adamw", AdamW::with(AdamOptions { lr: 0.01, weight_decay: 0.1, ..Default::default() }));
+    assert!(all.cases.is_empty(), "fixtures that no test compares with: {:?}", all.cases);
+}
+
+#[test]
+fn every_recurrent_fixture_agrees() {
+    let mut all = Fixture::load("recurrent.safetensors");
+    let lstm_state = |[h, c]: [Option<&Tensor>; 2]| Some(LstmState { h: h?.clone(), c: c?.clone() });
+    let rnn = |rnn: &Rnn, x: &Tensor, [h, _]: [Option<&Tensor>; 2], lengths: Option<&[usize]>| {
+        let (y, h) = rnn.forward_with(x, h, lengths);
+        vec![y, h]
+    };
+    let lstm = |lstm: &Lstm, x: &Tensor, state: [Option<&Tensor>; 2], lengths: Option<&[usize]>| {
+        let (y, state) = lstm.forward_with(x, lstm_state(state).as_ref(), lengths);
+        vec![y, state.h, state.c]
+    };
+    let gru = |gru: &Gru, x: &Tensor, [h, _]: [Option<&Tensor>; 2], lengths: Option<&[usize]>| {
+        let (y, h) = gru.forward_with(x, h, lengths);
+        vec![y, h]
+    };
+    let relu = Nonlinearity::Relu;
+    all.sequences("rnn", Rnn::new(5, 7), rnn);
+    let options = RnnOptions { layers: 2, nonlinearity: relu, bidirectional: true, ..Default::default() };
+    all.sequences("rnn_relu", Rnn::with(5, 7, options), rnn);
+    let deep = LstmOptions { layers: 2, bidirectional: true, ..Default::default() };
+    all.sequences("lstm", Lstm::new(5, 7), lstm);
+    all.sequences("lstm_no_bias", Lstm::with(5, 7, LstmOptions { bias: false, ..Default::default() }), lstm);
+    all.sequences("lstm_deep", Lstm::with(5, 7, deep), lstm);
+    all.sequences("lstm_lengths", Lstm::with(5, 7, LstmOptions { batch_first: true, ..deep }), lstm);
+    all.sequences("lstm_projection", Lstm::with(5, 7, LstmOptions { proj_size: 3, ..deep }), lstm);
+    all.sequences("gru", Gru::new(5, 7), gru);
+    all.sequences("gru_no_bias", Gru::with(5, 7, GruOptions { bias: false, ..Default::default() }), gru);
+    let deep = GruOptions { layers: 2, bidirectional: true, ..Default::default() };
+    all.sequences("gru_deep", Gru::with(5, 7, deep), gru);
+    let cell = |cell: &RnnCell, x: &Tensor, [h, _]: [Option<&Tensor>; 2], _: Option<&[usize]>| vec![cell.forward(x, h)];
+    all.sequences("rnn_cell", RnnCell::new(5, 7), cell);
+    let options = RnnCellOptions { bias: false, nonlinearity: relu };
+    all.sequences("rnn_cell_relu", RnnCell::with(5, 7, options), cell);
+    all.sequences("lstm_cell", LstmCell::new(5, 7), |cell, x, state, _| {
+        let state = cell.forward(x, lstm_state(state).as_ref());
+        vec![state.h, state.c]
+    });
+    all.sequences("gru_cell", GruCell::new(5, 7), |cell, x, [h, _], _| vec![cell.forward(x, h)]);
     assert!(all.cases.is_empty(), "fixtures that no test compares with: {:?}", all.cases);
 }
 
