@@ -2,7 +2,9 @@
 
 use wengert::kernels::parallel::with_num_threads;
 use wengert::loss::cross_entropy;
-use wengert::nn::{BatchNorm2d, Conv2d, Dropout, Flatten, Layer, LayerNorm, Linear, MaxPool2d, Module, ReLU};
+use wengert::nn::{
+    BatchNorm2d, Conv2d, Dropout, Flatten, Gru, Layer, LayerNorm, Linear, Lstm, LstmOptions, MaxPool2d, Module, ReLU,
+};
 use wengert::optim::{Adam, Optimizer};
 use wengert::{Tensor, record, seed, sequential};
 
@@ -45,13 +47,41 @@ fn train() -> Vec<u32> {
     bits
 }
 
+/// Trains a recurrent network for some steps; the bits of the losses, of all parameters and of the gradient of the input.
+fn train_on_sequences() -> Vec<u32> {
+    seed(4);
+    let options = LstmOptions { layers: 2, bidirectional: true, dropout: 0.2, ..Default::default() };
+    let (lstm, gru, read) = (Lstm::with(24, 100, options), Gru::new(200, 120), Linear::new(120, 10));
+    let mut net = (lstm, gru, read);
+    let mut optimizer = Adam::new(1e-3);
+    let lengths: Vec<usize> = (0..37).map(|i| 1 + i * 5 % 12).collect();
+    let (x, y) = (Tensor::randn([12, 37, 24]).tracked(), Tensor::from_fn([37], |i| i as i64 % 10));
+    let mut bits = Vec::new();
+    let mut keep = |x: &Tensor| bits.extend(x.to_vec().into_iter().map(f32::to_bits));
+    for _ in 0..3 {
+        let loss = record(|| {
+            let (y_lstm, state) = net.0.forward_with(&x, None, Some(&lengths));
+            let (_, h) = net.1.forward(&y_lstm);
+            cross_entropy(&net.2.forward(&h.select(0, 0)), &y) + state.c.square().mean()
+        });
+        keep(&loss);
+        let grads = loss.backward();
+        keep(&grads.of(&x));
+        optimizer.step(&mut net, &grads);
+    }
+    net.parameters().iter().for_each(|(_, param)| keep(param));
+    bits
+}
+
 #[test]
 fn training_gives_the_same_bits_on_1_2_3_and_8_threads() {
-    let on = |threads| with_num_threads(threads, train);
-    let first = on(1);
-    assert!(first.iter().any(|&bits| bits != 0));
-    for threads in [2, 3, 8] {
-        assert!(on(threads) == first, "{threads} threads change the bits");
+    for train in [train, train_on_sequences] {
+        let on = |threads| with_num_threads(threads, train);
+        let first = on(1);
+        assert!(first.iter().any(|&bits| bits != 0));
+        for threads in [2, 3, 8] {
+            assert!(on(threads) == first, "{threads} threads change the bits");
+        }
+        assert!(train() == first, "as many threads as there are by default change the bits");
     }
-    assert!(train() == first, "as many threads as there are by default change the bits");
 }

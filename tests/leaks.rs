@@ -1,7 +1,7 @@
 //! Nothing is kept: no tape entry outlives its tensors, and memory is flat after a thousand steps.
 
 use wengert::autograd::{custom, live_entries};
-use wengert::nn::{Layer, Linear, Tanh};
+use wengert::nn::{Gru, Layer, Linear, Lstm, Tanh};
 use wengert::optim::{Adam, Optimizer};
 use wengert::{Tensor, loss::mse_loss, memory, record, sequential};
 
@@ -58,6 +58,18 @@ fn a_thousand_steps_leave_nothing_behind() {
         let kept = loss.clone();
         let grads = loss.backward();
         assert!(grads.of(&w).shape() == kept.backward().of(&w).shape());
+    });
+    let mut reader = (Lstm::new(6, 12), Gru::new(12, 5));
+    let (x, y) = (Tensor::randn([4, 3, 6]), Tensor::randn([1, 3, 5]));
+    let mut optimizer = Adam::new(1e-3);
+    let mut state = None;
+    stays_flat("truncated backpropagation through time", || {
+        let loss = record(|| {
+            let (y_lstm, new) = reader.0.forward_with(&x, state.as_ref(), Some(&[2, 4, 1]));
+            state = Some(new.detach());
+            mse_loss(&reader.1.forward(&y_lstm).1, &y)
+        });
+        optimizer.step(&mut reader, &loss.backward());
     });
     stays_flat("a panic inside record", || {
         let result = wengert::nn::Layer::try_forward(&net, &Tensor::ones([2, 3]));

@@ -2,6 +2,8 @@
 
 mod cells;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 pub use cells::{CellOptions, GruCell, LstmCell, RnnCell, RnnCellOptions};
 pub use stack::RecurrentParams;

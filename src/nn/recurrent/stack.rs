@@ -160,6 +160,14 @@ impl<T: Float> Stack<T> {
         fits("h", h, output);
         fits("c", c, self.hidden);
 
+        if let Some(lengths) = lengths {
+            ensure(lengths.len() == batch, || {
+                format!("recurrent: {shape:?}: expected {batch} lengths, found {}", lengths.len())
+            });
+            ensure(lengths.iter().all(|length| (1..=steps).contains(length)), || {
+                format!("recurrent: {shape:?}: expected lengths from 1 to {steps}, found {lengths:?}")
+            });
+        }
         let x = if batch_first { x.transpose(0, 1) } else { x.clone() };
         let (y, states) = match lengths {
             Some(lengths) if !lengths.is_sorted_by(|a, b| a >= b) => self.sorted(&x, h, c, lengths),
@@ -183,8 +191,7 @@ impl<T: Float> Stack<T> {
         c: Option<&Tensor<T>>,
         lengths: &[usize],
     ) -> (Tensor<T>, States<T>) {
-        let batch = x.size(1);
-        ensure(lengths.len() == batch, || format!("recurrent: expected {batch} lengths, found {}", lengths.len()));
+        let batch = lengths.len();
         let mut order: Vec<usize> = (0..batch).collect();
         order.sort_by_key(|&b| std::cmp::Reverse(lengths[b]));
         let mut places = vec![0; batch];
