@@ -1,7 +1,7 @@
 //! From the last step to the first, and the gradients of the weights.
 
-use super::packed::{Packed, rows_room};
-use super::{Cell, Layer, State, Weights, cells, row, with_packed};
+use super::packed::{Packed, Target, products, rows_room};
+use super::{Cell, Layer, PIECES, State, Weights, cells, row, with_packed};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
 use crate::kernels::parallel::chunks_mut;
@@ -22,7 +22,9 @@ pub struct Saved<'a, T> {
 pub struct Back<'a, T> {
     /// The gradients of what is kept of every step, in its places.
     pub gates: &'a mut [T],
-    /// Their sums over all steps and sequences, `[width * hidden]`: the biases' gradients.
+    /// `[steps, batch, input]`, where it is wanted.
+    pub x: Option<&'a mut [T]>,
+    /// The sums of `gates` over all steps and sequences, `[width * hidden]`: the biases' gradients.
     pub bias: &'a mut [T],
     /// `[batch, output]`.
     pub h: &'a mut [T],
@@ -46,14 +48,15 @@ pub fn backward<T: Float>(
     to: Back<T>,
 ) {
     layer.check(w, state);
-    let (places, hidden, output, kept) = (layer.steps * layer.batch, layer.hidden, layer.output, layer.kept());
+    let (places, input, hidden, output) = (layer.steps * layer.batch, layer.input, layer.hidden, layer.output);
+    let (kept, stride) = (layer.kept(), layer.stride());
     let cell_size = if layer.cell == Cell::Lstm { hidden } else { 0 };
     let fits = |len: usize, of: usize| assert_eq!(len, of, "recurrent: sizes");
     fits(saved.y.len(), places * output);
-    fits(saved.gates.len(), places * kept);
+    fits(saved.gates.len(), places * stride);
     fits(saved.cells.len(), places * cell_size);
     fits(dy.len(), places * output);
-    fits(to.gates.len(), places * kept);
+    fits(to.gates.len(), places * stride);
     fits(to.bias.len(), kept);
     fits(to.h.len(), layer.batch * output);
     fits(to.c.len(), layer.batch * cell_size);
@@ -67,25 +70,35 @@ pub fn backward<T: Float>(
         fits(dh_all.len(), places * output);
         fits(unprojected.len(), places * hidden);
     }
+    let (wanted, dx) = (to.x.is_some(), to.x.unwrap_or_default());
+    fits(dx.len(), if wanted { places * input } else { 0 });
+    let by_step = wanted && layer.resident();
     let pieces = layer.cell.pieces();
-    let piece = |i: usize| {
-        let piece = pieces.get(i)?;
-        let b = Mat { data: &w.hidden[piece.row * hidden * output..], row_stride: output, col_stride: 1 };
-        Some((b, piece.rows * hidden, output))
-    };
+    let rows = |data, columns| Mat { data, row_stride: columns, col_stride: 1 };
+    let [a, b, c] = std::array::from_fn(|i| {
+        let (from, size) = pieces.get(i).and_then(|piece| Some((piece.hidden?, piece.size)))?;
+        Some((rows(&w.hidden[from * hidden * output..], output), size * hidden, output))
+    });
+    let [d, e, f] = std::array::from_fn(|i| {
+        let (from, size) = pieces.get(i).filter(|_| by_step).and_then(|piece| Some((piece.input?, piece.size)))?;
+        Some((rows(&w.input[from * hidden * input..], input), size * hidden, input))
+    });
     let projection = w.projection.map(|w| (Mat { data: w, row_stride: hidden, col_stride: 1 }, output, hidden));
     let isa = isa();
     let parts = layer.parts();
     scratch(parts * kept, |sums: &mut [T]| {
         sums.fill(T::ZERO);
-        with_packed(T::kernels(isa), [piece(0), piece(1), projection], |packed| {
+        with_packed(T::kernels(isa), [a, b, c, d, e, f, projection], |[a, b, c, d, e, f, projection]| {
             let walk = Walk {
                 layer,
                 state,
-                packed,
+                recurrent: [a, b, c],
+                input: [d, e, f],
+                projection,
                 saved,
                 dy,
                 gates: Shared::new(to.gates),
+                x: Shared::new(dx),
                 h: Shared::new(to.h),
                 c: Shared::new(to.c),
                 dh_all: Shared::new(dh_all),
@@ -96,15 +109,24 @@ pub fn backward<T: Float>(
         to.bias.fill(T::ZERO);
         sums.chunks(kept).for_each(|sums| cells::add(isa, sums, to.bias));
     });
+    if wanted && !by_step {
+        // [steps * batch, gates * hidden] . [gates * hidden, input]
+        let a = Mat { data: &to.gates[layer.cell.input_column() * hidden..], row_stride: stride, col_stride: 1 };
+        gemm::gemm(places, layer.sums(), input, a, rows(w.input, input), dx, input, false, Epilogue::default());
+    }
 }
 
 struct Walk<'a, T: Float> {
     layer: &'a Layer,
     state: State<'a, T>,
-    packed: [Option<Packed<'a, T>>; 3],
+    /// The weights, packed: in pieces, and that of the projection.
+    recurrent: [Option<Packed<'a, T>>; PIECES],
+    input: [Option<Packed<'a, T>>; PIECES],
+    projection: Option<Packed<'a, T>>,
     saved: Saved<'a, T>,
     dy: &'a [T],
     gates: Shared<T>,
+    x: Shared<T>,
     h: Shared<T>,
     c: Shared<T>,
     dh_all: Shared<T>,
@@ -113,9 +135,9 @@ struct Walk<'a, T: Float> {
 
 impl<T: Float> Walk<'_, T> {
     fn part(&self, isa: Isa, (from, rows): (usize, usize), sums: &mut [T]) {
-        let Layer { cell, steps, batch, hidden, output, .. } = *self.layer;
-        let (kept, saved) = (self.layer.kept(), self.saved);
-        let projected = self.packed[2].is_some();
+        let Layer { cell, steps, batch, input, hidden, output, .. } = *self.layer;
+        let (kept, stride, saved) = (self.layer.kept(), self.layer.stride(), self.saved);
+        let projected = self.projection.is_some();
         scratch(rows_room(rows) + rows * hidden + hidden.max(output), |room: &mut [T]| {
             let (room, rest) = room.split_at_mut(rows_room(rows));
             let (dm, zeros) = rest.split_at_mut(rows * hidden);
@@ -137,16 +159,16 @@ impl<T: Float> Walk<'_, T> {
                         unsafe { row(self.dh_all, (place + i) * output, output) }.copy_from_slice(dh);
                     }
                 }
-                if let Some(projection) = &self.packed[2] {
-                    let dh = self.h.at(from * output);
+                if let Some(b) = self.projection {
+                    let to = [Target { b, c: dm.as_mut_ptr(), c_stride: hidden, accumulate: false, bias: None }];
                     // SAFETY: above; `dm` has a row for each sequence.
-                    unsafe { projection.product(active, dh, output, dm.as_mut_ptr(), hidden, false, room) };
+                    unsafe { products(active, self.h.at(from * output), output, &to, room) };
                 }
                 for i in 0..active {
-                    let gates = &saved.gates[(place + i) * kept..][..kept];
+                    let gates = &saved.gates[(place + i) * stride..][..kept];
                     // SAFETY: above.
                     let (d, dh) = unsafe {
-                        (row(self.gates, (place + i) * kept, kept), row(self.h, (from + i) * output, output))
+                        (row(self.gates, (place + i) * stride, kept), row(self.h, (from + i) * output, output))
                     };
                     match cell {
                         Cell::Tanh | Cell::Relu => cells::plain_back(isa, gates, dh, d, cell == Cell::Relu),
@@ -184,17 +206,37 @@ impl<T: Float> Walk<'_, T> {
                     }
                     cells::add(isa, d, sums);
                 }
-                let mut added = cell == Cell::Gru;
-                for (piece, packed) in cell.pieces().iter().zip(self.packed.iter().flatten()) {
-                    let d = self.gates.at(place * kept + piece.column * hidden);
+                // What a GRU has let pass is in `h` already.
+                let (mut h_begun, mut x_begun) = (cell == Cell::Gru, false);
+                for (piece, (of_h, of_x)) in cell.pieces().iter().zip(self.recurrent.into_iter().zip(self.input)) {
+                    let target = |b, c, c_stride, begun: &mut bool| Target {
+                        b,
+                        c,
+                        c_stride,
+                        accumulate: std::mem::replace(begun, true),
+                        bias: None,
+                    };
+                    let (h, x) = (self.h.at(from * output), self.x.at(place * input));
+                    let of_h = of_h.map(|b| target(b, h, output, &mut h_begun));
+                    let of_x = of_x.map(|b| target(b, x, input, &mut x_begun));
+                    let d = self.gates.at(place * stride + piece.column * hidden);
                     // SAFETY: above.
-                    unsafe { packed.product(active, d, kept, self.h.at(from * output), output, added, room) };
-                    added = true;
+                    unsafe {
+                        match (of_h, of_x) {
+                            (Some(a), Some(b)) => products(active, d, stride, &[a, b], room),
+                            (Some(a), None) | (None, Some(a)) => products(active, d, stride, &[a], room),
+                            (None, None) => {}
+                        }
+                    }
+                }
+                if x_begun {
+                    // SAFETY: above.
+                    unsafe { row(self.x, (place + active) * input, (rows - active) * input) }.fill(T::ZERO);
                 }
                 // SAFETY: above.
                 unsafe {
                     let after = place + active;
-                    row(self.gates, after * kept, (rows - active) * kept).fill(T::ZERO);
+                    row(self.gates, after * stride, (rows - active) * stride).fill(T::ZERO);
                     if projected {
                         row(self.dh_all, after * output, (rows - active) * output).fill(T::ZERO);
                         row(self.unprojected, after * hidden, (rows - active) * hidden).fill(T::ZERO);
@@ -205,19 +247,10 @@ impl<T: Float> Walk<'_, T> {
     }
 }
 
-/// `dx` `[steps, batch, input]` from the gradients of the sums.
-pub fn grad_input<T: Float>(layer: &Layer, w: &Weights<T>, gates: &[T], dx: &mut [T]) {
-    let places = layer.steps * layer.batch;
-    let a = Mat { data: &gates[layer.cell.input_column() * layer.hidden..], row_stride: layer.kept(), col_stride: 1 };
-    let b = Mat { data: w.input, row_stride: layer.input, col_stride: 1 };
-    // [steps * batch, gates * hidden] . [gates * hidden, input]
-    gemm::gemm(places, layer.sums(), layer.input, a, b, dx, layer.input, false, Epilogue::default());
-}
-
 /// `dW_ih` `[gates * hidden, input]` from the gradients of the sums.
 pub fn grad_input_weight<T: Float>(layer: &Layer, x: &[T], gates: &[T], dw: &mut [T]) {
     let places = layer.steps * layer.batch;
-    let a = Mat { data: &gates[layer.cell.input_column() * layer.hidden..], row_stride: 1, col_stride: layer.kept() };
+    let a = Mat { data: &gates[layer.cell.input_column() * layer.hidden..], row_stride: 1, col_stride: layer.stride() };
     let b = Mat { data: x, row_stride: layer.input, col_stride: 1 };
     // [gates * hidden, steps * batch] . [steps * batch, input]
     gemm::gemm(layer.sums(), places, layer.input, a, b, dw, layer.input, false, Epilogue::default());
@@ -226,7 +259,7 @@ pub fn grad_input_weight<T: Float>(layer: &Layer, x: &[T], gates: &[T], dw: &mut
 /// `dW_hh` `[gates * hidden, output]` from the gradients of the sums.
 pub fn grad_hidden_weight<T: Float>(layer: &Layer, h: Option<&[T]>, y: &[T], gates: &[T], dw: &mut [T]) {
     let Layer { cell, steps, batch, hidden, output, reverse, .. } = *layer;
-    let kept = layer.kept();
+    let (kept, stride) = (layer.kept(), layer.stride());
     // All steps but each sequence's first, beside the outputs before them. Where a sequence has no step, its output is 0.
     let (d_from, y_from) = if reverse { (0, batch) } else { (batch, 0) };
     let places = (steps - 1) * batch;
@@ -234,14 +267,15 @@ pub fn grad_hidden_weight<T: Float>(layer: &Layer, h: Option<&[T]>, y: &[T], gat
     let first = |b: usize| if reverse { layer.active.partition_point(|&active| active > b) - 1 } else { 0 };
     scratch(if h.is_some() { batch * kept } else { 0 }, |begin: &mut [T]| {
         for (b, begin) in begin.chunks_mut(kept).enumerate() {
-            begin.copy_from_slice(&gates[(first(b) * batch + b) * kept..][..kept]);
+            begin.copy_from_slice(&gates[(first(b) * batch + b) * stride..][..kept]);
         }
         for piece in cell.pieces() {
-            let (column, rows) = (piece.column * hidden, piece.rows * hidden);
-            let dw = &mut dw[piece.row * hidden * output..][..rows * output];
+            let Some(row) = piece.hidden else { continue };
+            let (column, rows) = (piece.column * hidden, piece.size * hidden);
+            let dw = &mut dw[row * hidden * output..][..rows * output];
             // [rows, places] . [places, output]
-            let d = gates.get(d_from * kept + column..).unwrap_or_default();
-            let a = Mat { data: d, row_stride: 1, col_stride: kept };
+            let d = gates.get(d_from * stride + column..).unwrap_or_default();
+            let a = Mat { data: d, row_stride: 1, col_stride: stride };
             let b = Mat { data: y.get(y_from * output..).unwrap_or_default(), row_stride: output, col_stride: 1 };
             gemm::gemm(rows, places, output, a, b, dw, output, false, Epilogue::default());
             if let Some(h) = h {

@@ -1,7 +1,7 @@
 //! From the first step to the last.
 
-use super::packed::{Packed, rows_room};
-use super::{Cell, Layer, State, Weights, cells, row, with_packed};
+use super::packed::{Packed, Target, products, rows_room};
+use super::{Cell, Layer, PIECES, State, Weights, cells, row, with_packed};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
 use crate::kernels::parallel::tasks;
@@ -14,8 +14,9 @@ fn biases<T: Float>(layer: &Layer, w: &Weights<T>) -> (Vec<T>, Vec<T>) {
     let mut q = vec![T::ZERO; hidden];
     if let Some(bias) = w.hidden_bias {
         for piece in layer.cell.pieces() {
-            let from = &bias[piece.row * hidden..][..piece.rows * hidden];
-            let to = if piece.added { &mut sums[piece.row * hidden..] } else { &mut q };
+            let Some(row) = piece.hidden else { continue };
+            let from = &bias[row * hidden..][..piece.size * hidden];
+            let to = if piece.input.is_some() { &mut sums[row * hidden..] } else { &mut q };
             to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
         }
     }
@@ -37,32 +38,39 @@ pub fn forward<T: Float>(
     cells: &mut [T],
 ) {
     layer.check(w, state);
-    let (places, hidden, kept) = (layer.steps * layer.batch, layer.hidden, layer.kept());
+    let (places, hidden, kept) = (layer.steps * layer.batch, layer.hidden, layer.stride());
     let cell_size = if layer.cell == Cell::Lstm { hidden } else { 0 };
     assert!(x.len() == places * layer.input && y.len() == places * layer.output, "recurrent: input and output");
     assert!(gates.len() == places * kept && cells.len() == places * cell_size, "recurrent: what is kept");
     let (bias, q_bias) = biases(layer, w);
     let isa = isa();
-    let epilogue = Epilogue { bias_row: Some(&bias), relu: false };
-    // [steps * batch, input] . [input, gates * hidden]
-    let a = Mat { data: x, row_stride: layer.input, col_stride: 1 };
     let b = Mat { data: w.input, row_stride: 1, col_stride: layer.input };
-    let sums = &mut gates[layer.cell.input_column() * hidden..];
-    gemm::gemm(places, layer.input, layer.sums(), a, b, sums, kept, false, epilogue);
+    if !layer.resident() {
+        let epilogue = Epilogue { bias_row: Some(&bias), relu: false };
+        // [steps * batch, input] . [input, gates * hidden]
+        let a = Mat { data: x, row_stride: layer.input, col_stride: 1 };
+        let sums = &mut gates[layer.cell.input_column() * hidden..];
+        gemm::gemm(places, layer.input, layer.sums(), a, b, sums, kept, false, epilogue);
+    }
+    let input = layer.resident().then_some((b, layer.input, layer.sums()));
 
     let pieces = layer.cell.pieces();
-    let piece = |i: usize| {
-        let piece = pieces.get(i)?;
-        let b = Mat { data: &w.hidden[piece.row * hidden * layer.output..], row_stride: 1, col_stride: layer.output };
-        Some((b, layer.output, piece.rows * hidden))
-    };
+    let [a, b, c] = std::array::from_fn(|i| {
+        let (rows, size) = pieces.get(i).and_then(|piece| Some((piece.hidden?, piece.size)))?;
+        let b = Mat { data: &w.hidden[rows * hidden * layer.output..], row_stride: 1, col_stride: layer.output };
+        Some((b, layer.output, size * hidden))
+    });
     let projection = w.projection.map(|w| (Mat { data: w, row_stride: 1, col_stride: hidden }, hidden, layer.output));
-    with_packed(T::kernels(isa), [piece(0), piece(1), projection], |packed| {
+    with_packed(T::kernels(isa), [a, b, c, projection, input], |[a, b, c, projection, input]| {
         let walk = Walk {
             layer,
+            x,
             state,
+            bias: &bias,
             q_bias: &q_bias,
-            packed,
+            recurrent: [a, b, c],
+            projection,
+            input,
             y: Shared::new(y),
             gates: Shared::new(gates),
             cells: Shared::new(cells),
@@ -73,20 +81,24 @@ pub fn forward<T: Float>(
 
 struct Walk<'a, T: Float> {
     layer: &'a Layer,
+    x: &'a [T],
     state: State<'a, T>,
+    bias: &'a [T],
     q_bias: &'a [T],
-    /// The recurrent weights in pieces, and the projection.
-    packed: [Option<Packed<'a, T>>; 3],
+    /// The weights, packed; the recurrent ones in pieces.
+    recurrent: [Option<Packed<'a, T>>; PIECES],
+    projection: Option<Packed<'a, T>>,
+    input: Option<Packed<'a, T>>,
     y: Shared<T>,
     gates: Shared<T>,
     cells: Shared<T>,
 }
 
-impl<T: Float> Walk<'_, T> {
+impl<'a, T: Float> Walk<'a, T> {
     fn part(&self, isa: Isa, (from, rows): (usize, usize)) {
-        let Layer { cell, steps, batch, hidden, output, .. } = *self.layer;
-        let kept = self.layer.kept();
-        let unprojected = if self.packed[2].is_some() { rows * hidden } else { 0 };
+        let Layer { cell, steps, batch, input, hidden, output, .. } = *self.layer;
+        let (kept, stride) = (self.layer.kept(), self.layer.stride());
+        let unprojected = if self.projection.is_some() { rows * hidden } else { 0 };
         scratch(rows_room(rows) + unprojected + hidden.max(output), |room: &mut [T]| {
             let (room, rest) = room.split_at_mut(rows_room(rows));
             let (unprojected, zeros) = rest.split_at_mut(unprojected);
@@ -99,26 +111,42 @@ impl<T: Float> Walk<'_, T> {
                 // The first ones have a step before; the others begin.
                 let warm = active.min(before.1);
                 let (place, place_before) = (t * batch + from, before.0 * batch + from);
-                for (piece, packed) in cell.pieces().iter().zip(self.packed.iter().flatten()) {
-                    let c = |i: usize| self.gates.at((place + i) * kept + piece.column * hidden);
+                let target = |b: Packed<'a, T>, i: usize, column: usize, accumulate: bool, bias: Option<&'a [T]>| {
+                    [Target {
+                        b,
+                        c: self.gates.at((place + i) * stride + column * hidden),
+                        c_stride: stride,
+                        accumulate,
+                        bias,
+                    }]
+                };
+                if let Some(b) = self.input {
+                    let to = target(b, 0, cell.input_column(), false, Some(self.bias));
+                    let x = self.x[place * input..].as_ptr();
+                    // SAFETY: `forward` found `x` to have an input for each place; rows of this part.
+                    unsafe { products(active, x, input, &to, room) };
+                }
+                for (piece, b) in cell.pieces().iter().zip(self.recurrent) {
+                    let (Some(b), added) = (b, piece.input.is_some()) else { continue };
                     let h = self.y.at(place_before * output);
                     // SAFETY: outputs of the step before, of which no one writes any more; rows of this part.
-                    unsafe { packed.product(warm, h, output, c(0), kept, piece.added, room) };
+                    unsafe { products(warm, h, output, &target(b, 0, piece.column, added, None), room) };
                     if let Some(h) = self.state.h {
-                        let h = h[(from + warm) * output..].as_ptr();
+                        let h = h[(from + warm).min(batch - 1) * output..].as_ptr();
+                        let to = target(b, warm, piece.column, added, None);
                         // SAFETY: `check` found the state to have a row for each sequence; rows of this part.
-                        unsafe { packed.product(active - warm, h, output, c(warm), kept, piece.added, room) };
-                    } else if !piece.added {
+                        unsafe { products(active - warm, h, output, &to, room) };
+                    } else if !added {
                         for i in warm..active {
-                            let start = (place + i) * kept + piece.column * hidden;
+                            let start = (place + i) * stride + piece.column * hidden;
                             // SAFETY: rows of this part.
-                            unsafe { row(self.gates, start, piece.rows * hidden) }.fill(T::ZERO);
+                            unsafe { row(self.gates, start, piece.size * hidden) }.fill(T::ZERO);
                         }
                     }
                 }
                 for i in 0..active {
                     // SAFETY (of this loop): rows of this part; those of the step before are only read.
-                    let gates = unsafe { row(self.gates, (place + i) * kept, kept) };
+                    let gates = unsafe { row(self.gates, (place + i) * stride, kept) };
                     let h = if unprojected.is_empty() {
                         // SAFETY: above.
                         unsafe { row(self.y, (place + i) * output, output) }
@@ -149,10 +177,11 @@ impl<T: Float> Walk<'_, T> {
                         }
                     }
                 }
-                if let Some(projection) = &self.packed[2] {
-                    let y = self.y.at(place * output);
+                if let Some(b) = self.projection {
+                    let c = self.y.at(place * output);
+                    let to = [Target { b, c, c_stride: output, accumulate: false, bias: None }];
                     // SAFETY: rows of this part.
-                    unsafe { projection.product(active, unprojected.as_ptr(), hidden, y, output, false, room) };
+                    unsafe { products(active, unprojected.as_ptr(), hidden, &to, room) };
                 }
                 // SAFETY: rows of this part.
                 unsafe { row(self.y, (place + active) * output, (rows - active) * output) }.fill(T::ZERO);

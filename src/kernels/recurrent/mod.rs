@@ -1,11 +1,12 @@
 //! One layer of a recurrent network in one direction, over whole sequences.
 //!
-//! The products with the inputs of all steps are one GEMM; those with the state before are done step by step on weights that
-//! are packed once. Sequences of a batch do not depend on each other: they are cut in parts of a size that depends on the
+//! The products are done step by step on weights that are packed once; those with the inputs are one GEMM over all steps
+//! where the weights are too large for a cache. Sequences of a batch do not depend on each other: they are cut in parts of a size that depends on the
 //! sizes alone, and a thread walks its part from the first step to the last without waiting for others.
 //!
 //! Everything is time-first: `x` `[steps, batch, input]`, the output `y` `[steps, batch, output]`. A cell keeps `width`
-//! numbers for each hidden unit and step, the values of its gates, in `gates` `[steps, batch, width * hidden]`:
+//! numbers for each hidden unit and step, the values of its gates, in `gates` `[steps, batch, width * hidden]`, with some room
+//! between sequences ([`Layer::stride`]):
 //!
 //! | cell | sums with the input | kept |
 //! | --- | --- | --- |
@@ -20,7 +21,7 @@ mod packed;
 #[cfg(test)]
 mod tests;
 
-pub use backward::{Back, Saved, backward, grad_hidden_weight, grad_input, grad_input_weight, grad_projection};
+pub use backward::{Back, Saved, backward, grad_hidden_weight, grad_input_weight, grad_projection};
 pub use forward::forward;
 
 use super::gemm::{Kernels, Mat, Shared, scratch};
@@ -40,14 +41,14 @@ pub enum Cell {
     Gru,
 }
 
-/// Rows of the recurrent weights, in units of the hidden size, and where their products stand among what is kept.
+/// Columns of what is kept, in units of the hidden size, and the rows of the weights whose products stand there: of those of
+/// the state before, of those of the input, or the sum of both.
 #[derive(Clone, Copy)]
 struct Piece {
-    row: usize,
-    rows: usize,
     column: usize,
-    /// Whether the product is added to that of the input.
-    added: bool,
+    size: usize,
+    hidden: Option<usize>,
+    input: Option<usize>,
 }
 
 impl Cell {
@@ -72,14 +73,19 @@ impl Cell {
 
     fn pieces(self) -> &'static [Piece] {
         match self {
-            Cell::Tanh | Cell::Relu => &[Piece { row: 0, rows: 1, column: 0, added: true }],
-            Cell::Lstm => &[Piece { row: 0, rows: 4, column: 0, added: true }],
-            Cell::Gru => {
-                &[Piece { row: 0, rows: 2, column: 1, added: true }, Piece { row: 2, rows: 1, column: 0, added: false }]
-            }
+            Cell::Tanh | Cell::Relu => &[Piece { column: 0, size: 1, hidden: Some(0), input: Some(0) }],
+            Cell::Lstm => &[Piece { column: 0, size: 4, hidden: Some(0), input: Some(0) }],
+            Cell::Gru => &[
+                Piece { column: 1, size: 2, hidden: Some(0), input: Some(0) },
+                Piece { column: 0, size: 1, hidden: Some(2), input: None },
+                Piece { column: 3, size: 1, hidden: None, input: Some(2) },
+            ],
         }
     }
 }
+
+/// The most pieces that a cell has.
+const PIECES: usize = 3;
 
 /// A layer's sizes and direction.
 #[derive(Clone, Debug)]
@@ -129,6 +135,9 @@ pub struct State<'a, T> {
 /// Sequences for which packed weights are fetched from the second-level cache once; each thread takes so many.
 const PART: usize = 16;
 
+/// Numbers that may stay in a second-level cache: 1.5 MiB of `f32`.
+const RESIDENT: usize = 3 << 17;
+
 impl Layer {
     /// The rows of the weights.
     fn sums(&self) -> usize {
@@ -138,6 +147,18 @@ impl Layer {
     /// What is kept for one sequence and step.
     fn kept(&self) -> usize {
         self.cell.width() * self.hidden
+    }
+
+    /// From what is kept for one sequence to that for the next: where it is a multiple of 1 KiB a cache line more, or a column
+    /// of it would fall in few places of the first-level cache.
+    pub fn stride(&self) -> usize {
+        self.kept() + if self.kept().is_multiple_of(256) { 16 } else { 0 }
+    }
+
+    /// Whether the packed weights fit a second-level cache: then the products with the inputs are done step by step too,
+    /// while what they are added to is in the cache. Else they are one GEMM, which fetches the weights fewer times.
+    fn resident(&self) -> bool {
+        self.sums() * (self.input + self.output) <= RESIDENT
     }
 
     /// The step that is done `s`-th.
@@ -195,13 +216,16 @@ unsafe fn row<'a, T>(shared: Shared<T>, start: usize, len: usize) -> &'a mut [T]
     unsafe { std::slice::from_raw_parts_mut(shared.at(start), len) }
 }
 
-/// Calls `f` with matrices `[k, n]` packed.
+/// A matrix `[k, n]` to be packed.
+type Unpacked<'a, T> = (Mat<'a, T>, usize, usize);
+
+/// Calls `f` with the matrices packed.
 fn with_packed<T: Float, const N: usize, R>(
     kernels: &'static Kernels<T>,
-    matrices: [Option<(Mat<T>, usize, usize)>; N],
+    matrices: [Option<Unpacked<T>>; N],
     f: impl FnOnce([Option<Packed<T>>; N]) -> R,
 ) -> R {
-    let room = |m: &Option<(Mat<T>, usize, usize)>| m.as_ref().map_or(0, |&(_, k, n)| packed::room(kernels, k, n));
+    let room = |m: &Option<Unpacked<T>>| m.as_ref().map_or(0, |&(_, k, n)| packed::room(kernels, k, n));
     scratch(matrices.iter().map(room).sum(), |mut rest: &mut [T]| {
         let packed = matrices.map(|matrix| {
             let (to, after) = std::mem::take(&mut rest).split_at_mut(room(&matrix));

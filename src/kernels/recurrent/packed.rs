@@ -24,7 +24,7 @@ pub(super) fn room<T: Gemm>(kernels: &Kernels<T>, k: usize, n: usize) -> usize {
     layout(kernels, k, n).into_iter().product()
 }
 
-/// How many numbers [`Packed::product`] needs for `rows` rows.
+/// How many numbers [`products`] needs for `rows` rows.
 pub(super) fn rows_room(rows: usize) -> usize {
     rows * K_BLOCK
 }
@@ -43,49 +43,60 @@ impl<'a, T: Gemm> Packed<'a, T> {
         });
         Packed { kernels, k, n, panels: to }
     }
+}
 
-    /// `C[rows, n] = A[rows, k] . B (+ C)`: row i of A starts at `a + i * a_stride`, of C at `c + i * c_stride`; `room` has
-    /// [`rows_room`]. The bits of a row do not depend on the other rows.
-    ///
-    /// # Safety
-    /// The rows of A must be readable and those of C writable, and none of it touched by others meanwhile.
-    #[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
-    pub unsafe fn product(
-        &self,
-        rows: usize,
-        a: *const T,
-        a_stride: usize,
-        c: *mut T,
-        c_stride: usize,
-        accumulate: bool,
-        room: &mut [T],
-    ) {
-        if rows == 0 {
-            return;
-        }
-        assert!(room.len() >= rows_room(rows), "recurrent: room for the packed rows");
-        let (kernels, width) = (self.kernels, self.kernels.width());
-        let [blocks, count, stride] = layout(kernels, self.k, self.n);
-        let height = panel_height(rows, kernels.height());
-        // 1. Blocks of k, in order.
-        for block in 0..blocks {
-            let ks = part(self.k, blocks, 1, block);
-            for i in (0..rows).step_by(height) {
-                // SAFETY: the caller vouches for A; a panel has `height` rows of at most `K_BLOCK` numbers.
-                unsafe {
-                    kernels.transpose(&Transpose {
-                        from: a.add(i * a_stride + ks.start),
-                        from_stride: a_stride,
-                        rows: height.min(rows - i),
-                        columns: ks.len(),
-                        to: room[i * ks.len()..].as_mut_ptr(),
-                        to_stride: height.min(rows - i),
-                    });
-                }
+/// A product `C[rows, n] = A[rows, k] . B (+ C) (+ bias)`, row i of C at `c + i * c_stride`.
+pub(super) struct Target<'a, T: Gemm> {
+    pub b: Packed<'a, T>,
+    pub c: *mut T,
+    pub c_stride: usize,
+    pub accumulate: bool,
+    pub bias: Option<&'a [T]>,
+}
+
+/// The products of the same rows with one or more matrices of as many rows: row i of A starts at `a + i * a_stride`; `room`
+/// has [`rows_room`]. The bits of a row do not depend on the other rows.
+///
+/// # Safety
+/// The rows of A must be readable and those of all C writable, and none of it touched by others meanwhile.
+pub(super) unsafe fn products<T: Gemm>(
+    rows: usize,
+    a: *const T,
+    a_stride: usize,
+    targets: &[Target<T>],
+    room: &mut [T],
+) {
+    let Some(Packed { kernels, k, .. }) = targets.first().map(|target| target.b) else { return };
+    if rows == 0 {
+        return;
+    }
+    assert!(room.len() >= rows_room(rows), "recurrent: room for the packed rows");
+    assert!(targets.iter().all(|t| t.b.k == k && t.bias.is_none_or(|bias| bias.len() == t.b.n)), "recurrent: sizes");
+    let (width, height) = (kernels.width(), panel_height(rows, kernels.height()));
+    let blocks = layout(kernels, k, 1)[0];
+    // 1. Blocks of k, in order.
+    for block in 0..blocks {
+        let ks = part(k, blocks, 1, block);
+        for i in (0..rows).step_by(height) {
+            // SAFETY: the caller vouches for A; a panel has `height` rows of at most `K_BLOCK` numbers.
+            unsafe {
+                kernels.transpose(&Transpose {
+                    from: a.add(i * a_stride + ks.start),
+                    from_stride: a_stride,
+                    rows: height.min(rows - i),
+                    columns: ks.len(),
+                    to: room[i * ks.len()..].as_mut_ptr(),
+                    to_stride: height.min(rows - i),
+                });
             }
+        }
+        for target in targets {
+            let [_, count, stride] = layout(kernels, k, target.b.n);
             // 2. Panels of B, from the second-level cache.
             for j in 0..count {
-                let panel = &self.panels[(block * count + j) * stride..][..stride];
+                let panel = &target.b.panels[(block * count + j) * stride..][..stride];
+                let bias = target.bias.filter(|_| block + 1 == blocks);
+                let bias_row = bias.map_or(std::ptr::null(), |bias| bias[j * width..].as_ptr());
                 // 3. Panels of A, while that of B is in the first-level cache.
                 for i in (0..rows).step_by(height) {
                     let tile = Tile {
@@ -93,11 +104,11 @@ impl<'a, T: Gemm> Packed<'a, T> {
                         a: room[i * ks.len()..].as_ptr(),
                         b: panel.as_ptr(),
                         b_stride: width,
-                        c: c.wrapping_add(i * c_stride + j * width),
-                        c_stride,
-                        width: width.min(self.n - j * width),
-                        accumulate: accumulate || block > 0,
-                        finish: Finish::NONE,
+                        c: target.c.wrapping_add(i * target.c_stride + j * width),
+                        c_stride: target.c_stride,
+                        width: width.min(target.b.n - j * width),
+                        accumulate: target.accumulate || block > 0,
+                        finish: Finish { bias_row, ..Finish::NONE },
                     };
                     // SAFETY: A and B are packed for `k` steps of a tile; the caller vouches for C.
                     unsafe { kernels.tile(height.min(rows - i), &tile) };

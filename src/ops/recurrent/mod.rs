@@ -198,7 +198,7 @@ fn elements_of<T: Float>(x: &mut Tensor<T>) -> &mut [T] {
 #[track_caller]
 fn recorded<T: Float>(layer: Layer, inputs: Inputs<T>, length: usize, cell_states: usize) -> Tensor<T> {
     let Layer { cell, steps, batch, hidden, output, .. } = layer;
-    let mut gates = unwritten(steps * batch * cell.width() * hidden);
+    let mut gates = unwritten(steps * batch * layer.stride());
     let mut cells = unwritten(if cell == Cell::Lstm { steps * batch * hidden } else { 0 });
     let mut y = unwritten(length + cell_states);
     let (state, weights) = slices(&inputs);
@@ -243,7 +243,8 @@ fn fused<T: Float>(
     let (sums, kept) = (cell.gates() * hidden, cell.width() * hidden);
     let projected = w.projection.is_some();
     let y = &y.elements()[..length];
-    let mut d = unwritten(steps * batch * kept);
+    let mut d = unwritten(steps * batch * layer.stride());
+    let mut dx = unwritten(if pull.needs(0) { steps * batch * input } else { 0 });
     let mut bias = unwritten(kept);
     let mut dh = unwritten(batch * output);
     let mut dc_first = unwritten(dc.len());
@@ -251,6 +252,7 @@ fn fused<T: Float>(
     let mut unprojected = unwritten(if projected { steps * batch * hidden } else { 0 });
     let to = Back {
         gates: elements_of(&mut d),
+        x: pull.needs(0).then(|| elements_of(&mut dx)),
         bias: elements_of(&mut bias),
         h: elements_of(&mut dh),
         c: elements_of(&mut dc_first),
@@ -267,7 +269,7 @@ fn fused<T: Float>(
     };
     let built = |i: usize, shape: &[usize], fill: &dyn Fn(&mut [T])| pull.needs(i).then(|| Tensor::build(shape, fill));
     [
-        built(0, &[steps, batch, input], &|dx| kernel::grad_input(layer, &w, d, dx)),
+        pull.needs(0).then(|| dx.reshape([steps, batch, input])),
         pull.needs(1).then(|| dh.reshape([batch, output])),
         pull.needs(2).then(|| dc_first.reshape([batch, hidden])),
         built(3, &[sums, input], &|dw| kernel::grad_input_weight(layer, x, d, dw)),
