@@ -1,10 +1,10 @@
 //! From the last step to the first, and the gradients of the weights.
 
 use super::packed::{Packed, Target, products, rows_room};
-use super::{Cell, Layer, PIECES, State, Weights, cells, row, with_packed};
+use super::{Cell, Layer, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
-use crate::kernels::parallel::chunks_mut;
+use crate::kernels::parallel::{chunks_mut, tasks};
 use crate::kernels::simd::{Isa, isa};
 
 /// What the way forward has left.
@@ -85,8 +85,9 @@ pub fn backward<T: Float>(
     });
     let projection = w.projection.map(|w| (Mat { data: w, row_stride: hidden, col_stride: 1 }, output, hidden));
     let isa = isa();
-    let parts = layer.parts();
-    scratch(parts * kept, |sums: &mut [T]| {
+    // A row for each task that runs beside others.
+    let per_part = if layer.wide() { layer.batch.div_ceil(ROWS) } else { 1 };
+    scratch(layer.parts() * per_part * kept, |sums: &mut [T]| {
         sums.fill(T::ZERO);
         with_packed(T::kernels(isa), [a, b, c, d, e, f, projection], |[a, b, c, d, e, f, projection]| {
             let walk = Walk {
@@ -104,7 +105,8 @@ pub fn backward<T: Float>(
                 dh_all: Shared::new(dh_all),
                 unprojected: Shared::new(unprojected),
             };
-            chunks_mut(sums, kept, |start, sums| walk.part(isa, layer.part_at(start / kept), sums));
+            let size = per_part * kept;
+            chunks_mut(sums, size, |start, sums| walk.part(isa, layer.part_at(start / size), Shared::new(sums)));
         });
         to.bias.fill(T::ZERO);
         sums.chunks(kept).for_each(|sums| cells::add(isa, sums, to.bias));
@@ -134,116 +136,139 @@ struct Walk<'a, T: Float> {
 }
 
 impl<T: Float> Walk<'_, T> {
-    fn part(&self, isa: Isa, (from, rows): (usize, usize), sums: &mut [T]) {
-        let Layer { cell, steps, batch, input, hidden, output, .. } = *self.layer;
-        let (kept, stride, saved) = (self.layer.kept(), self.layer.stride(), self.saved);
-        let projected = self.projection.is_some();
-        scratch(rows_room(rows) + rows * hidden + hidden.max(output), |room: &mut [T]| {
-            let (room, rest) = room.split_at_mut(rows_room(rows));
+    fn part(&self, isa: Isa, (from, rows): (usize, usize), sums: Shared<T>) {
+        let Layer { steps, batch, hidden, output, .. } = *self.layer;
+        let wide = self.layer.wide();
+        let packed = rows_room(rows, self.layer.kept().max(output));
+        scratch(packed + rows * hidden + hidden.max(output), |room: &mut [T]| {
+            let (room, rest) = room.split_at_mut(packed);
             let (dm, zeros) = rest.split_at_mut(rows * hidden);
             zeros.fill(T::ZERO);
-            let zeros: &[T] = zeros;
-            // SAFETY (of all blocks here): rows of this part, which no other thread touches.
+            let (dm, zeros): (_, &[T]) = (Shared::new(dm), zeros);
             for s in (0..steps).rev() {
                 let t = self.layer.step(s);
                 let active = self.layer.active_in((from, rows), t);
                 let before = s.checked_sub(1).map(|s| self.layer.step(s));
                 let warm = before.map_or(0, |t| self.layer.active_in((from, rows), t)).min(active);
                 let (place, place_before) = (t * batch + from, before.unwrap_or(0) * batch + from);
+                let step = Step { from, active, warm, place, place_before };
                 for i in 0..active {
-                    // SAFETY: above.
-                    let dh = unsafe { row(self.h, (from + i) * output, output) };
-                    cells::add(isa, &self.dy[(place + i) * output..][..output], dh);
-                    if projected {
-                        // SAFETY: above.
-                        unsafe { row(self.dh_all, (place + i) * output, output) }.copy_from_slice(dh);
-                    }
+                    self.output(isa, &step, i);
                 }
                 if let Some(b) = self.projection {
-                    let to = [Target { b, c: dm.as_mut_ptr(), c_stride: hidden, accumulate: false, bias: None }];
-                    // SAFETY: above; `dm` has a row for each sequence.
-                    unsafe { products(active, self.h.at(from * output), output, &to, room) };
+                    let to = [Target { b, c: dm, c_start: 0, c_stride: hidden, accumulate: false, bias: None }];
+                    // SAFETY: rows of this part; `dm` has a row for each sequence.
+                    unsafe { products(active, self.h.at(from * output), output, &to, room, wide) };
                 }
-                for i in 0..active {
-                    let gates = &saved.gates[(place + i) * stride..][..kept];
-                    // SAFETY: above.
-                    let (d, dh) = unsafe {
-                        (row(self.gates, (place + i) * stride, kept), row(self.h, (from + i) * output, output))
-                    };
-                    match cell {
-                        Cell::Tanh | Cell::Relu => cells::plain_back(isa, gates, dh, d, cell == Cell::Relu),
-                        Cell::Lstm => {
-                            let c = &saved.cells[(place + i) * hidden..][..hidden];
-                            let c_before = if i < warm {
-                                &saved.cells[(place_before + i) * hidden..]
-                            } else {
-                                self.state.c.map_or(zeros, |c| &c[(from + i) * hidden..])
-                            };
-                            // SAFETY: above.
-                            let dc = unsafe { row(self.c, (from + i) * hidden, hidden) };
-                            let dh: &[T] = if projected { &dm[i * hidden..] } else { dh };
-                            let (di, rest) = d.split_at_mut(hidden);
-                            let (df, rest) = rest.split_at_mut(hidden);
-                            let (dg, do_) = rest.split_at_mut(hidden);
-                            cells::lstm_back(isa, gates, c_before, c, dh, dc, di, df, dg, do_);
-                            if projected {
-                                // SAFETY: above.
-                                let h = unsafe { row(self.unprojected, (place + i) * hidden, hidden) };
-                                cells::lstm_output(isa, &gates[3 * hidden..], c, h);
-                            }
-                        }
-                        Cell::Gru => {
-                            let h_before = if i < warm {
-                                &saved.y[(place_before + i) * output..]
-                            } else {
-                                self.state.h.map_or(zeros, |h| &h[(from + i) * output..])
-                            };
-                            let (dq, rest) = d.split_at_mut(hidden);
-                            let (dr, rest) = rest.split_at_mut(hidden);
-                            let (dz, dn) = rest.split_at_mut(hidden);
-                            cells::gru_back(isa, gates, h_before, dh, dq, dr, dz, dn);
-                        }
+                tasks(active.div_ceil(ROWS), wide, |task| {
+                    // SAFETY: `sums` has a row for each task that runs beside others.
+                    let sums = unsafe { row(sums, if wide { task * self.layer.kept() } else { 0 }, self.layer.kept()) };
+                    for i in task * ROWS..((task + 1) * ROWS).min(active) {
+                        self.sequence(isa, &step, i, dm, zeros, sums);
                     }
-                    cells::add(isa, d, sums);
-                }
-                // What a GRU has let pass is in `h` already.
-                let (mut h_begun, mut x_begun) = (cell == Cell::Gru, false);
-                for (piece, (of_h, of_x)) in cell.pieces().iter().zip(self.recurrent.into_iter().zip(self.input)) {
-                    let target = |b, c, c_stride, begun: &mut bool| Target {
-                        b,
-                        c,
-                        c_stride,
-                        accumulate: std::mem::replace(begun, true),
-                        bias: None,
-                    };
-                    let (h, x) = (self.h.at(from * output), self.x.at(place * input));
-                    let of_h = of_h.map(|b| target(b, h, output, &mut h_begun));
-                    let of_x = of_x.map(|b| target(b, x, input, &mut x_begun));
-                    let d = self.gates.at(place * stride + piece.column * hidden);
-                    // SAFETY: above.
-                    unsafe {
-                        match (of_h, of_x) {
-                            (Some(a), Some(b)) => products(active, d, stride, &[a, b], room),
-                            (Some(a), None) | (None, Some(a)) => products(active, d, stride, &[a], room),
-                            (None, None) => {}
-                        }
-                    }
-                }
-                if x_begun {
-                    // SAFETY: above.
-                    unsafe { row(self.x, (place + active) * input, (rows - active) * input) }.fill(T::ZERO);
-                }
-                // SAFETY: above.
-                unsafe {
-                    let after = place + active;
-                    row(self.gates, after * stride, (rows - active) * stride).fill(T::ZERO);
-                    if projected {
-                        row(self.dh_all, after * output, (rows - active) * output).fill(T::ZERO);
-                        row(self.unprojected, after * hidden, (rows - active) * hidden).fill(T::ZERO);
-                    }
-                }
+                });
+                self.products(&step, rows, room, wide);
             }
         });
+    }
+
+    /// The gradient of an output, which is that of the step after and the given one.
+    fn output(&self, isa: Isa, step: &Step, i: usize) {
+        let (output, at) = (self.layer.output, (step.place + i) * self.layer.output);
+        // SAFETY: rows of this part.
+        let dh = unsafe { row(self.h, (step.from + i) * output, output) };
+        cells::add(isa, &self.dy[at..][..output], dh);
+        if self.projection.is_some() {
+            // SAFETY: as above.
+            unsafe { row(self.dh_all, at, output) }.copy_from_slice(dh);
+        }
+    }
+
+    /// The gradients of the sums, for the part's `i`-th sequence.
+    fn sequence(&self, isa: Isa, step: &Step, i: usize, dm: Shared<T>, zeros: &[T], sums: &mut [T]) {
+        let Layer { cell, hidden, output, .. } = *self.layer;
+        let (kept, stride, saved) = (self.layer.kept(), self.layer.stride(), self.saved);
+        let Step { from, warm, place, place_before, .. } = *step;
+        let gates = &saved.gates[(place + i) * stride..][..kept];
+        // SAFETY (of this function): rows of this part and of one of its sequences.
+        let (d, dh) =
+            unsafe { (row(self.gates, (place + i) * stride, kept), row(self.h, (from + i) * output, output)) };
+        match cell {
+            Cell::Tanh | Cell::Relu => cells::plain_back(isa, gates, dh, d, cell == Cell::Relu),
+            Cell::Lstm => {
+                let c = &saved.cells[(place + i) * hidden..][..hidden];
+                let c_before = if i < warm {
+                    &saved.cells[(place_before + i) * hidden..]
+                } else {
+                    self.state.c.map_or(zeros, |c| &c[(from + i) * hidden..])
+                };
+                // SAFETY: above.
+                let dc = unsafe { row(self.c, (from + i) * hidden, hidden) };
+                let (di, rest) = d.split_at_mut(hidden);
+                let (df, rest) = rest.split_at_mut(hidden);
+                let (dg, do_) = rest.split_at_mut(hidden);
+                if self.projection.is_some() {
+                    // SAFETY: above.
+                    let (dm, m) =
+                        unsafe { (row(dm, i * hidden, hidden), row(self.unprojected, (place + i) * hidden, hidden)) };
+                    cells::lstm_back(isa, gates, c_before, c, dm, dc, di, df, dg, do_);
+                    cells::lstm_output(isa, &gates[3 * hidden..], c, m);
+                } else {
+                    cells::lstm_back(isa, gates, c_before, c, dh, dc, di, df, dg, do_);
+                }
+            }
+            Cell::Gru => {
+                let h_before = if i < warm {
+                    &saved.y[(place_before + i) * output..]
+                } else {
+                    self.state.h.map_or(zeros, |h| &h[(from + i) * output..])
+                };
+                let (dq, rest) = d.split_at_mut(hidden);
+                let (dr, rest) = rest.split_at_mut(hidden);
+                let (dz, dn) = rest.split_at_mut(hidden);
+                cells::gru_back(isa, gates, h_before, dh, dq, dr, dz, dn);
+            }
+        }
+        cells::add(isa, d, sums);
+    }
+
+    /// The gradients of the state before and of the input from those of the sums, and zeros where there is no step.
+    fn products(&self, step: &Step, rows: usize, room: &mut [T], wide: bool) {
+        let Layer { cell, input, hidden, output, .. } = *self.layer;
+        let (stride, Step { from, active, place, .. }) = (self.layer.stride(), *step);
+        // What a GRU has let pass is in `h` already.
+        let (mut h_begun, mut x_begun) = (cell == Cell::Gru, false);
+        for (piece, (of_h, of_x)) in cell.pieces().iter().zip(self.recurrent.into_iter().zip(self.input)) {
+            let of_h = of_h.map(|b| {
+                let accumulate = std::mem::replace(&mut h_begun, true);
+                Target { b, c: self.h, c_start: from * output, c_stride: output, accumulate, bias: None }
+            });
+            let of_x = of_x.map(|b| {
+                let accumulate = std::mem::replace(&mut x_begun, true);
+                Target { b, c: self.x, c_start: place * input, c_stride: input, accumulate, bias: None }
+            });
+            let d = self.gates.at(place * stride + piece.column * hidden);
+            // SAFETY: rows of this part.
+            unsafe {
+                match (of_h, of_x) {
+                    (Some(a), Some(b)) => products(active, d, stride, &[a, b], room, wide),
+                    (Some(a), None) | (None, Some(a)) => products(active, d, stride, &[a], room, wide),
+                    (None, None) => {}
+                }
+            }
+        }
+        let (after, idle) = (place + active, rows - active);
+        // SAFETY: rows of this part.
+        unsafe {
+            row(self.gates, after * stride, idle * stride).fill(T::ZERO);
+            if x_begun {
+                row(self.x, after * input, idle * input).fill(T::ZERO);
+            }
+            if self.projection.is_some() {
+                row(self.dh_all, after * output, idle * output).fill(T::ZERO);
+                row(self.unprojected, after * hidden, idle * hidden).fill(T::ZERO);
+            }
+        }
     }
 }
 

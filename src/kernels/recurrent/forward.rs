@@ -1,7 +1,7 @@
 //! From the first step to the last.
 
 use super::packed::{Packed, Target, products, rows_room};
-use super::{Cell, Layer, PIECES, State, Weights, cells, row, with_packed};
+use super::{Cell, Layer, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
 use crate::kernels::parallel::tasks;
@@ -96,97 +96,110 @@ struct Walk<'a, T: Float> {
 
 impl<'a, T: Float> Walk<'a, T> {
     fn part(&self, isa: Isa, (from, rows): (usize, usize)) {
-        let Layer { cell, steps, batch, input, hidden, output, .. } = *self.layer;
-        let (kept, stride) = (self.layer.kept(), self.layer.stride());
+        let Layer { steps, batch, input, hidden, output, .. } = *self.layer;
+        let wide = self.layer.wide();
         let unprojected = if self.projection.is_some() { rows * hidden } else { 0 };
-        scratch(rows_room(rows) + unprojected + hidden.max(output), |room: &mut [T]| {
-            let (room, rest) = room.split_at_mut(rows_room(rows));
+        let packed = rows_room(rows, input.max(output).max(hidden));
+        scratch(packed + unprojected + hidden.max(output), |room: &mut [T]| {
+            let (room, rest) = room.split_at_mut(packed);
             let (unprojected, zeros) = rest.split_at_mut(unprojected);
             zeros.fill(T::ZERO);
-            let zeros: &[T] = zeros;
+            let (unprojected, zeros): (_, &[T]) = (Shared::new(unprojected), zeros);
             let mut before = (0, 0);
             for s in 0..steps {
                 let t = self.layer.step(s);
                 let active = self.layer.active_in((from, rows), t);
-                // The first ones have a step before; the others begin.
-                let warm = active.min(before.1);
                 let (place, place_before) = (t * batch + from, before.0 * batch + from);
-                let target = |b: Packed<'a, T>, i: usize, column: usize, accumulate: bool, bias: Option<&'a [T]>| {
-                    [Target {
-                        b,
-                        c: self.gates.at((place + i) * stride + column * hidden),
-                        c_stride: stride,
-                        accumulate,
-                        bias,
-                    }]
-                };
-                if let Some(b) = self.input {
-                    let to = target(b, 0, cell.input_column(), false, Some(self.bias));
-                    let x = self.x[place * input..].as_ptr();
-                    // SAFETY: `forward` found `x` to have an input for each place; rows of this part.
-                    unsafe { products(active, x, input, &to, room) };
-                }
-                for (piece, b) in cell.pieces().iter().zip(self.recurrent) {
-                    let (Some(b), added) = (b, piece.input.is_some()) else { continue };
-                    let h = self.y.at(place_before * output);
-                    // SAFETY: outputs of the step before, of which no one writes any more; rows of this part.
-                    unsafe { products(warm, h, output, &target(b, 0, piece.column, added, None), room) };
-                    if let Some(h) = self.state.h {
-                        let h = h[(from + warm).min(batch - 1) * output..].as_ptr();
-                        let to = target(b, warm, piece.column, added, None);
-                        // SAFETY: `check` found the state to have a row for each sequence; rows of this part.
-                        unsafe { products(active - warm, h, output, &to, room) };
-                    } else if !added {
-                        for i in warm..active {
-                            let start = (place + i) * stride + piece.column * hidden;
-                            // SAFETY: rows of this part.
-                            unsafe { row(self.gates, start, piece.size * hidden) }.fill(T::ZERO);
-                        }
+                let step = Step { from, active, warm: active.min(before.1), place, place_before };
+                self.sums(&step, room, wide);
+                tasks(active.div_ceil(ROWS), wide, |i| {
+                    for i in i * ROWS..((i + 1) * ROWS).min(active) {
+                        self.sequence(isa, &step, i, unprojected, zeros);
                     }
-                }
-                for i in 0..active {
-                    // SAFETY (of this loop): rows of this part; those of the step before are only read.
-                    let gates = unsafe { row(self.gates, (place + i) * stride, kept) };
-                    let h = if unprojected.is_empty() {
-                        // SAFETY: above.
-                        unsafe { row(self.y, (place + i) * output, output) }
-                    } else {
-                        &mut unprojected[i * hidden..][..hidden]
-                    };
-                    match cell {
-                        Cell::Tanh | Cell::Relu => cells::plain(isa, gates, h, cell == Cell::Relu),
-                        Cell::Lstm => {
-                            let c_before = if i < warm {
-                                // SAFETY: above.
-                                unsafe { row(self.cells, (place_before + i) * hidden, hidden) }
-                            } else {
-                                self.state.c.map_or(zeros, |c| &c[(from + i) * hidden..])
-                            };
-                            // SAFETY: above.
-                            let c = unsafe { row(self.cells, (place + i) * hidden, hidden) };
-                            cells::lstm(isa, gates, c_before, c, h);
-                        }
-                        Cell::Gru => {
-                            let h_before = if i < warm {
-                                // SAFETY: above.
-                                unsafe { row(self.y, (place_before + i) * output, output) }
-                            } else {
-                                self.state.h.map_or(zeros, |h| &h[(from + i) * output..])
-                            };
-                            cells::gru(isa, gates, self.q_bias, h_before, h);
-                        }
-                    }
-                }
+                });
                 if let Some(b) = self.projection {
-                    let c = self.y.at(place * output);
-                    let to = [Target { b, c, c_stride: output, accumulate: false, bias: None }];
+                    let (c_start, c_stride) = (place * output, output);
+                    let to = [Target { b, c: self.y, c_start, c_stride, accumulate: false, bias: None }];
                     // SAFETY: rows of this part.
-                    unsafe { products(active, unprojected.as_ptr(), hidden, &to, room) };
+                    unsafe { products(active, unprojected.at(0), hidden, &to, room, wide) };
                 }
                 // SAFETY: rows of this part.
                 unsafe { row(self.y, (place + active) * output, (rows - active) * output) }.fill(T::ZERO);
                 before = (t, active);
             }
         });
+    }
+
+    /// The products of a step.
+    fn sums(&self, step: &Step, room: &mut [T], wide: bool) {
+        let Layer { cell, batch, input, hidden, output, .. } = *self.layer;
+        let Step { from, active, warm, place, place_before } = *step;
+        let stride = self.layer.stride();
+        let target = |b: Packed<'a, T>, i: usize, column: usize, accumulate: bool, bias: Option<&'a [T]>| {
+            let c_start = (place + i) * stride + column * hidden;
+            [Target { b, c: self.gates, c_start, c_stride: stride, accumulate, bias }]
+        };
+        if let Some(b) = self.input {
+            let to = target(b, 0, cell.input_column(), false, Some(self.bias));
+            let x = self.x[place * input..].as_ptr();
+            // SAFETY: `forward` found `x` to have an input for each place; rows of this part.
+            unsafe { products(active, x, input, &to, room, wide) };
+        }
+        for (piece, b) in cell.pieces().iter().zip(self.recurrent) {
+            let (Some(b), added) = (b, piece.input.is_some()) else { continue };
+            let h = self.y.at(place_before * output);
+            // SAFETY: outputs of the step before, of which no one writes any more; rows of this part.
+            unsafe { products(warm, h, output, &target(b, 0, piece.column, added, None), room, wide) };
+            if let Some(h) = self.state.h {
+                let h = h[(from + warm).min(batch - 1) * output..].as_ptr();
+                let to = target(b, warm, piece.column, added, None);
+                // SAFETY: `check` found the state to have a row for each sequence; rows of this part.
+                unsafe { products(active - warm, h, output, &to, room, wide) };
+            } else if !added {
+                for i in warm..active {
+                    let start = (place + i) * stride + piece.column * hidden;
+                    // SAFETY: rows of this part.
+                    unsafe { row(self.gates, start, piece.size * hidden) }.fill(T::ZERO);
+                }
+            }
+        }
+    }
+
+    /// What follows on the products, for the part's `i`-th sequence.
+    fn sequence(&self, isa: Isa, step: &Step, i: usize, unprojected: Shared<T>, zeros: &[T]) {
+        let Layer { cell, hidden, output, .. } = *self.layer;
+        let Step { from, warm, place, place_before, .. } = *step;
+        // SAFETY (of this function): rows of this part and of one of its sequences; those of the step before are only read.
+        let gates = unsafe { row(self.gates, (place + i) * self.layer.stride(), self.layer.kept()) };
+        let h = if self.projection.is_some() {
+            // SAFETY: above.
+            unsafe { row(unprojected, i * hidden, hidden) }
+        } else {
+            // SAFETY: above.
+            unsafe { row(self.y, (place + i) * output, output) }
+        };
+        match cell {
+            Cell::Tanh | Cell::Relu => cells::plain(isa, gates, h, cell == Cell::Relu),
+            Cell::Lstm => {
+                let c_before = if i < warm {
+                    // SAFETY: above.
+                    unsafe { row(self.cells, (place_before + i) * hidden, hidden) }
+                } else {
+                    self.state.c.map_or(zeros, |c| &c[(from + i) * hidden..])
+                };
+                // SAFETY: above.
+                let c = unsafe { row(self.cells, (place + i) * hidden, hidden) };
+                cells::lstm(isa, gates, c_before, c, h);
+            }
+            Cell::Gru => {
+                let h_before = if i < warm {
+                    // SAFETY: above.
+                    unsafe { row(self.y, (place_before + i) * output, output) }
+                } else {
+                    self.state.h.map_or(zeros, |h| &h[(from + i) * output..])
+                };
+                cells::gru(isa, gates, self.q_bias, h_before, h);
+            }
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The products are done step by step on weights that are packed once; those with the inputs are one GEMM over all steps
 //! where the weights are too large for a cache. Sequences of a batch do not depend on each other: they are cut in parts of a size that depends on the
-//! sizes alone, and a thread walks its part from the first step to the last without waiting for others.
+//! sizes alone, and a thread walks its part from the first step to the last without waiting for others; only where the weights
+//! are large do threads share out each step.
 //!
 //! Everything is time-first: `x` `[steps, batch, input]`, the output `y` `[steps, batch, output]`. A cell keeps `width`
 //! numbers for each hidden unit and step, the values of its gates, in `gates` `[steps, batch, width * hidden]`, with some room
@@ -135,6 +136,9 @@ pub struct State<'a, T> {
 /// Sequences for which packed weights are fetched from the second-level cache once; each thread takes so many.
 const PART: usize = 16;
 
+/// Sequences whose gates a thread takes at a time where threads share out a step.
+const ROWS: usize = 4;
+
 /// Numbers that may stay in a second-level cache: 1.5 MiB of `f32`.
 const RESIDENT: usize = 3 << 17;
 
@@ -166,10 +170,16 @@ impl Layer {
         if self.reverse { self.steps - 1 - s } else { s }
     }
 
+    /// Whether threads share out every step: where the weights are so large that fetching them for every part would take
+    /// longer than to wait for each other.
+    fn wide(&self) -> bool {
+        !self.resident() && self.batch * self.sums() * self.output >= super::gemm::PARALLEL
+    }
+
     /// The sequences that a thread takes at a time: fewer cost more fetches of the weights, more leave cores idle.
     fn part(&self) -> usize {
         let work = self.steps * self.batch * self.sums() * self.output;
-        if self.batch < PART / 2 || work < super::gemm::PARALLEL {
+        if self.wide() || self.batch < PART / 2 || work < super::gemm::PARALLEL {
             self.batch
         } else {
             self.batch.div_ceil(2).min(PART)
@@ -205,6 +215,19 @@ impl Layer {
         fits(state.h, self.batch * output);
         fits(state.c, self.batch * hidden);
     }
+}
+
+/// A step of a part.
+#[derive(Clone, Copy)]
+struct Step {
+    /// The part's first sequence.
+    from: usize,
+    /// How many of its sequences have the step, and of those, how many have the one that is done before; the others begin.
+    active: usize,
+    warm: usize,
+    /// Where the part's places begin in this step and in the one that is done before.
+    place: usize,
+    place_before: usize,
 }
 
 /// A row of what threads write different rows of.

@@ -2,6 +2,7 @@
 
 use crate::kernels::gemm::{Finish, Gemm, K_BLOCK, Kernels, Mat, SLACK, Tile, Transpose, pack_b, panel_height, part};
 use crate::kernels::parallel::{Shared, tasks};
+use std::ops::Range;
 
 /// A matrix B `[k, n]` in the order in which the micro-kernels read it: blocks of k, in each the panels of B, each panel
 /// followed by the numbers that packing may overrun.
@@ -24,9 +25,9 @@ pub(super) fn room<T: Gemm>(kernels: &Kernels<T>, k: usize, n: usize) -> usize {
     layout(kernels, k, n).into_iter().product()
 }
 
-/// How many numbers [`products`] needs for `rows` rows.
-pub(super) fn rows_room(rows: usize) -> usize {
-    rows * K_BLOCK
+/// How many numbers [`products`] needs for `rows` rows of at most `k` numbers.
+pub(super) fn rows_room(rows: usize, k: usize) -> usize {
+    rows * k
 }
 
 impl<'a, T: Gemm> Packed<'a, T> {
@@ -45,17 +46,21 @@ impl<'a, T: Gemm> Packed<'a, T> {
     }
 }
 
-/// A product `C[rows, n] = A[rows, k] . B (+ C) (+ bias)`, row i of C at `c + i * c_stride`.
+/// A product `C[rows, n] = A[rows, k] . B (+ C) (+ bias)`, row i of C from `c_start + i * c_stride` on.
 pub(super) struct Target<'a, T: Gemm> {
     pub b: Packed<'a, T>,
-    pub c: *mut T,
+    pub c: Shared<T>,
+    pub c_start: usize,
     pub c_stride: usize,
     pub accumulate: bool,
     pub bias: Option<&'a [T]>,
 }
 
+/// Panels of B that a thread takes at a time where [`products`] shares them out.
+const PANELS: usize = 4;
+
 /// The products of the same rows with one or more matrices of as many rows: row i of A starts at `a + i * a_stride`; `room`
-/// has [`rows_room`]. The bits of a row do not depend on the other rows.
+/// has [`rows_room`]. With `wide`, threads share out the columns. The bits of a row do not depend on the other rows.
 ///
 /// # Safety
 /// The rows of A must be readable and those of all C writable, and none of it touched by others meanwhile.
@@ -65,55 +70,72 @@ pub(super) unsafe fn products<T: Gemm>(
     a_stride: usize,
     targets: &[Target<T>],
     room: &mut [T],
+    wide: bool,
 ) {
     let Some(Packed { kernels, k, .. }) = targets.first().map(|target| target.b) else { return };
     if rows == 0 {
         return;
     }
-    assert!(room.len() >= rows_room(rows), "recurrent: room for the packed rows");
+    assert!(room.len() >= rows_room(rows, k), "recurrent: room for the packed rows");
     assert!(targets.iter().all(|t| t.b.k == k && t.bias.is_none_or(|bias| bias.len() == t.b.n)), "recurrent: sizes");
     let (width, height) = (kernels.width(), panel_height(rows, kernels.height()));
     let blocks = layout(kernels, k, 1)[0];
-    // 1. Blocks of k, in order.
-    for block in 0..blocks {
-        let ks = part(k, blocks, 1, block);
+    for ks in (0..blocks).map(|block| part(k, blocks, 1, block)) {
         for i in (0..rows).step_by(height) {
-            // SAFETY: the caller vouches for A; a panel has `height` rows of at most `K_BLOCK` numbers.
+            let h = height.min(rows - i);
+            // SAFETY: the caller vouches for A; a panel of h rows has `h * ks.len()` numbers in `room`.
             unsafe {
                 kernels.transpose(&Transpose {
                     from: a.add(i * a_stride + ks.start),
                     from_stride: a_stride,
-                    rows: height.min(rows - i),
+                    rows: h,
                     columns: ks.len(),
-                    to: room[i * ks.len()..].as_mut_ptr(),
-                    to_stride: height.min(rows - i),
+                    to: room[ks.start * rows + i * ks.len()..].as_mut_ptr(),
+                    to_stride: h,
                 });
             }
         }
-        for target in targets {
-            let [_, count, stride] = layout(kernels, k, target.b.n);
-            // 2. Panels of B, from the second-level cache.
-            for j in 0..count {
-                let panel = &target.b.panels[(block * count + j) * stride..][..stride];
-                let bias = target.bias.filter(|_| block + 1 == blocks);
-                let bias_row = bias.map_or(std::ptr::null(), |bias| bias[j * width..].as_ptr());
-                // 3. Panels of A, while that of B is in the first-level cache.
-                for i in (0..rows).step_by(height) {
-                    let tile = Tile {
-                        k: ks.len(),
-                        a: room[i * ks.len()..].as_ptr(),
-                        b: panel.as_ptr(),
-                        b_stride: width,
-                        c: target.c.wrapping_add(i * target.c_stride + j * width),
-                        c_stride: target.c_stride,
-                        width: width.min(target.b.n - j * width),
-                        accumulate: target.accumulate || block > 0,
-                        finish: Finish { bias_row, ..Finish::NONE },
-                    };
-                    // SAFETY: A and B are packed for `k` steps of a tile; the caller vouches for C.
-                    unsafe { kernels.tile(height.min(rows - i), &tile) };
+    }
+    let room: &[T] = room;
+    let panels_of = |target: &Target<T>| target.b.n.div_ceil(width);
+    let run = |panels: Range<usize>| {
+        // 1. Blocks of k, in order.
+        for block in 0..blocks {
+            let ks = part(k, blocks, 1, block);
+            let (mut first, a) = (0, &room[ks.start * rows..]);
+            for target in targets {
+                let [_, count, stride] = layout(kernels, k, target.b.n);
+                let own = panels.start.max(first)..panels.end.min(first + count);
+                // 2. Panels of B, from the second-level cache.
+                for j in own.map(|panel| panel - first) {
+                    let panel = &target.b.panels[(block * count + j) * stride..][..stride];
+                    let bias = target.bias.filter(|_| block + 1 == blocks);
+                    let bias_row = bias.map_or(std::ptr::null(), |bias| bias[j * width..].as_ptr());
+                    // 3. Panels of A, while that of B is in the first-level cache.
+                    for i in (0..rows).step_by(height) {
+                        let tile = Tile {
+                            k: ks.len(),
+                            a: a[i * ks.len()..].as_ptr(),
+                            b: panel.as_ptr(),
+                            b_stride: width,
+                            c: target.c.at(target.c_start + i * target.c_stride + j * width),
+                            c_stride: target.c_stride,
+                            width: width.min(target.b.n - j * width),
+                            accumulate: target.accumulate || block > 0,
+                            finish: Finish { bias_row, ..Finish::NONE },
+                        };
+                        // SAFETY: A and B are packed for `k` steps of a tile; the caller vouches for C.
+                        unsafe { kernels.tile(height.min(rows - i), &tile) };
+                    }
                 }
+                first += count;
             }
         }
+    };
+    let count = targets.iter().map(panels_of).sum();
+    if wide {
+        tasks(usize::div_ceil(count, PANELS), true, |i| run(i * PANELS..((i + 1) * PANELS).min(count)));
+    } else {
+        run(0..count);
     }
 }

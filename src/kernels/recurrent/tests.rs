@@ -142,7 +142,7 @@ fn naive(layer: &Layer, given: &Given<f64>) -> Vec<f64> {
 type Size = (usize, usize, usize, usize, usize, Option<&'static [usize]>);
 
 fn layers() -> Vec<Layer> {
-    let sizes: [Size; 9] = [
+    let sizes: [Size; 10] = [
         (1, 1, 1, 1, 1, None),
         (1, 9, 3, 5, 5, None),
         (4, 3, 2, 7, 7, None),
@@ -151,7 +151,8 @@ fn layers() -> Vec<Layer> {
         (5, 37, 17, 73, 73, None),
         (3, 9, 5, 260, 260, Some(&[3, 3, 3, 3, 3, 2, 2, 1, 1])),
         (4, 40, 6, 90, 31, None),
-        (2, 3, 400, 256, 256, Some(&[2, 2, 1])), // weights that are too large for a cache
+        (2, 9, 8, 400, 400, Some(&[2, 2, 2, 2, 2, 2, 1, 1, 1])), // steps that are shared out
+        (2, 3, 400, 256, 256, Some(&[2, 2, 1])),                 // weights that are too large for a cache
     ];
     let mut all = Vec::new();
     for (steps, batch, input, hidden, output, lengths) in sizes {
