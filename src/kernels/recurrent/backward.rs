@@ -1,10 +1,11 @@
 //! From the last step to the first, and the gradients of the weights.
 
+use super::outer::Outer;
 use super::packed::{Packed, Target, products, rows_room};
 use super::{Cell, Layer, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
 use crate::element::Float;
-use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
-use crate::kernels::parallel::{chunks_mut, tasks};
+use crate::kernels::gemm::{self, Epilogue, K_BLOCK, Mat, Shared, scratch};
+use crate::kernels::parallel::{GRAIN, chunks_mut, tasks};
 use crate::kernels::simd::{Isa, isa};
 
 /// What the way forward has left.
@@ -18,28 +19,32 @@ pub struct Saved<'a, T> {
     pub cells: &'a [T],
 }
 
-/// What the way back through the steps writes; of what is not wanted or not there, nothing.
+/// What the way back writes; of what is not wanted or not there, nothing.
 pub struct Back<'a, T> {
-    /// The gradients of what is kept of every step, in its places.
-    pub gates: &'a mut [T],
-    /// `[steps, batch, input]`, where it is wanted.
+    /// Room for the gradients of what is kept, [`Layer::gradients`].
+    pub room: &'a mut [T],
+    /// `[steps, batch, input]`.
     pub x: Option<&'a mut [T]>,
-    /// The sums of `gates` over all steps and sequences, `[width * hidden]`: the biases' gradients.
+    /// The gradients of the two weights.
+    pub weights: Option<(&'a mut [T], &'a mut [T])>,
+    /// The sums of the gradients of what is kept over all steps, `[width * hidden]`: the biases' gradients.
     pub bias: &'a mut [T],
     /// `[batch, output]`.
     pub h: &'a mut [T],
     /// `[batch, hidden]`, of an LSTM.
     pub c: &'a mut [T],
-    /// With a projection: the gradients of all outputs, and the outputs before the projection.
-    pub projected: Option<(&'a mut [T], &'a mut [T])>,
+    /// With a projection: its gradient, and room for the gradients of all outputs and for the outputs before it.
+    pub projection: Option<[&'a mut [T]; 3]>,
 }
 
-/// The gradients of all sums from those of the outputs, `dy`, and of the last cell states, `dc`.
+/// All gradients from those of the outputs, `dy`, and of the last cell states, `dc`.
 ///
 /// # Panics
 /// When the sizes do not fit.
+#[allow(clippy::too_many_arguments, reason = "what came in, what was kept, what came back")]
 pub fn backward<T: Float>(
     layer: &Layer,
+    x: &[T],
     state: State<T>,
     w: &Weights<T>,
     saved: Saved<T>,
@@ -49,14 +54,15 @@ pub fn backward<T: Float>(
 ) {
     layer.check(w, state);
     let (places, input, hidden, output) = (layer.steps * layer.batch, layer.input, layer.hidden, layer.output);
-    let (kept, stride) = (layer.kept(), layer.stride());
+    let (kept, stride, sums) = (layer.kept(), layer.stride(), layer.sums());
     let cell_size = if layer.cell == Cell::Lstm { hidden } else { 0 };
     let fits = |len: usize, of: usize| assert_eq!(len, of, "recurrent: sizes");
+    fits(x.len(), places * input);
     fits(saved.y.len(), places * output);
     fits(saved.gates.len(), places * stride);
     fits(saved.cells.len(), places * cell_size);
     fits(dy.len(), places * output);
-    fits(to.gates.len(), places * stride);
+    fits(to.room.len(), layer.gradients());
     fits(to.bias.len(), kept);
     fits(to.h.len(), layer.batch * output);
     fits(to.c.len(), layer.batch * cell_size);
@@ -65,13 +71,20 @@ pub fn backward<T: Float>(
         None => to.c.fill(T::ZERO),
     }
     to.h.fill(T::ZERO);
-    let (dh_all, unprojected) = to.projected.unwrap_or_default();
+    let (wanted, dx) = (to.x.is_some(), to.x.unwrap_or_default());
+    fits(dx.len(), if wanted { places * input } else { 0 });
+    let weights_wanted = to.weights.is_some();
+    let (dw_ih, dw_hh) = to.weights.unwrap_or_default();
+    if weights_wanted {
+        fits(dw_ih.len(), sums * input);
+        fits(dw_hh.len(), sums * output);
+    }
+    let [dw_hr, dh_all, unprojected] = to.projection.unwrap_or_default();
     if w.projection.is_some() {
+        fits(dw_hr.len(), output * hidden);
         fits(dh_all.len(), places * output);
         fits(unprojected.len(), places * hidden);
     }
-    let (wanted, dx) = (to.x.is_some(), to.x.unwrap_or_default());
-    fits(dx.len(), if wanted { places * input } else { 0 });
     let by_step = wanted && layer.resident();
     let pieces = layer.cell.pieces();
     let rows = |data, columns| Mat { data, row_stride: columns, col_stride: 1 };
@@ -85,41 +98,71 @@ pub fn backward<T: Float>(
     });
     let projection = w.projection.map(|w| (Mat { data: w, row_stride: hidden, col_stride: 1 }, output, hidden));
     let isa = isa();
+    let parts = layer.parts();
     // A row for each task that runs beside others.
     let per_part = if layer.wide() { layer.batch.div_ceil(ROWS) } else { 1 };
-    scratch(layer.parts() * per_part * kept, |sums: &mut [T]| {
-        sums.fill(T::ZERO);
+    let local = layer.local() && weights_wanted;
+    let shared = if local { (parts - 1) * sums * (input + output) } else { 0 };
+    scratch(parts * per_part * kept + shared, |room: &mut [T]| {
+        let (totals, partial) = room.split_at_mut(parts * per_part * kept);
+        totals.fill(T::ZERO);
         with_packed(T::kernels(isa), [a, b, c, d, e, f, projection], |[a, b, c, d, e, f, projection]| {
             let walk = Walk {
                 layer,
+                x,
                 state,
                 recurrent: [a, b, c],
                 input: [d, e, f],
                 projection,
                 saved,
                 dy,
-                gates: Shared::new(to.gates),
-                x: Shared::new(dx),
+                gates: Shared::new(to.room),
+                dx: Shared::new(dx),
+                weights: local.then(|| [Shared::new(dw_ih), Shared::new(dw_hh), Shared::new(partial)]),
                 h: Shared::new(to.h),
                 c: Shared::new(to.c),
                 dh_all: Shared::new(dh_all),
                 unprojected: Shared::new(unprojected),
             };
             let size = per_part * kept;
-            chunks_mut(sums, size, |start, sums| walk.part(isa, layer.part_at(start / size), Shared::new(sums)));
+            chunks_mut(totals, size, |start, totals| walk.part(isa, start / size, Shared::new(totals)));
         });
         to.bias.fill(T::ZERO);
-        sums.chunks(kept).for_each(|sums| cells::add(isa, sums, to.bias));
+        totals.chunks(kept).for_each(|totals| cells::add(isa, totals, to.bias));
+        if shared > 0 {
+            for (to, start) in [(&mut *dw_ih, 0), (&mut *dw_hh, sums * input)] {
+                chunks_mut(to, GRAIN, |offset, to| {
+                    for part in partial.chunks(sums * (input + output)) {
+                        cells::add(isa, &part[start + offset..][..to.len()], to);
+                    }
+                });
+            }
+        }
     });
+    // The gradients of all sums, [gates * hidden, steps * batch] or transposed.
+    let gates: &[T] = to.room;
+    let of_sums = gates.get(layer.cell.input_column() * hidden..).unwrap_or_default();
     if wanted && !by_step {
         // [steps * batch, gates * hidden] . [gates * hidden, input]
-        let a = Mat { data: &to.gates[layer.cell.input_column() * hidden..], row_stride: stride, col_stride: 1 };
-        gemm::gemm(places, layer.sums(), input, a, rows(w.input, input), dx, input, false, Epilogue::default());
+        let a = Mat { data: of_sums, row_stride: stride, col_stride: 1 };
+        gemm::gemm(places, sums, input, a, rows(w.input, input), dx, input, false, Epilogue::default());
+    }
+    if weights_wanted && !local {
+        // [gates * hidden, steps * batch] . [steps * batch, input]
+        let a = Mat { data: of_sums, row_stride: 1, col_stride: stride };
+        gemm::gemm(sums, places, input, a, rows(x, input), dw_ih, input, false, Epilogue::default());
+        grad_hidden_weight(layer, state.h, saved.y, gates, dw_hh);
+    }
+    if w.projection.is_some() {
+        // [output, steps * batch] . [steps * batch, hidden]
+        let a = Mat { data: &*dh_all, row_stride: 1, col_stride: output };
+        gemm::gemm(output, places, hidden, a, rows(unprojected, hidden), dw_hr, hidden, false, Epilogue::default());
     }
 }
 
 struct Walk<'a, T: Float> {
     layer: &'a Layer,
+    x: &'a [T],
     state: State<'a, T>,
     /// The weights, packed: in pieces, and that of the projection.
     recurrent: [Option<Packed<'a, T>>; PIECES],
@@ -128,7 +171,9 @@ struct Walk<'a, T: Float> {
     saved: Saved<'a, T>,
     dy: &'a [T],
     gates: Shared<T>,
-    x: Shared<T>,
+    dx: Shared<T>,
+    /// Where the first part sums the weights' gradients, and where all others do.
+    weights: Option<[Shared<T>; 3]>,
     h: Shared<T>,
     c: Shared<T>,
     dh_all: Shared<T>,
@@ -136,22 +181,54 @@ struct Walk<'a, T: Float> {
 }
 
 impl<T: Float> Walk<'_, T> {
-    fn part(&self, isa: Isa, (from, rows): (usize, usize), sums: Shared<T>) {
-        let Layer { steps, batch, hidden, output, .. } = *self.layer;
-        let wide = self.layer.wide();
-        let packed = rows_room(rows, self.layer.kept().max(output));
-        scratch(packed + rows * hidden + hidden.max(output), |room: &mut [T]| {
+    fn part(&self, isa: Isa, part: usize, totals: Shared<T>) {
+        let Layer { steps, batch, input, hidden, output, .. } = *self.layer;
+        let (from, rows) = self.layer.part_at(part);
+        let (kept, wide, kernels) = (self.layer.kept(), self.layer.wide(), T::kernels(isa));
+        let packed = rows_room(rows, kept.max(output));
+        let (block, outer_room) =
+            if self.layer.local() { (K_BLOCK * self.layer.stride(), Outer::room(self.layer, kernels)) } else { (0, 0) };
+        let sums = self.layer.sums();
+        let to = self.weights.map(|[first_ih, first_hh, others]| match part.checked_sub(1) {
+            None => [first_ih, first_hh],
+            Some(i) => {
+                let start = i * sums * (input + output);
+                // SAFETY: `others` has room for both gradients of each part but the first, which are written by it alone.
+                unsafe {
+                    let to_hh = row(others, start + sums * input, sums * output);
+                    [Shared::new(row(others, start, sums * input)), Shared::new(to_hh)]
+                }
+            }
+        });
+        scratch(packed + rows * hidden + hidden.max(output) + block + outer_room, |room: &mut [T]| {
             let (room, rest) = room.split_at_mut(packed);
-            let (dm, zeros) = rest.split_at_mut(rows * hidden);
+            let (dm, rest) = rest.split_at_mut(rows * hidden);
+            let (zeros, rest) = rest.split_at_mut(hidden.max(output));
+            let (block, outer_room) = rest.split_at_mut(block);
             zeros.fill(T::ZERO);
             let (dm, zeros): (_, &[T]) = (Shared::new(dm), zeros);
+            let d = if self.layer.local() { Shared::new(block) } else { self.gates };
+            let mut outer = Outer::new(self.layer, kernels, self.x, self.saved.y, self.state.h, to.unwrap_or([d, d]));
+            let mut add = |outer: &mut Outer<T>| {
+                if to.is_some() {
+                    // SAFETY: the block was written for the steps that `outer` has; no one writes it now, and no one else
+                    // the gradients of this part.
+                    unsafe { outer.add(row(d, 0, K_BLOCK * self.layer.stride()), outer_room) };
+                } else {
+                    outer.clear();
+                }
+            };
             for s in (0..steps).rev() {
                 let t = self.layer.step(s);
                 let active = self.layer.active_in((from, rows), t);
                 let before = s.checked_sub(1).map(|s| self.layer.step(s));
                 let warm = before.map_or(0, |t| self.layer.active_in((from, rows), t)).min(active);
                 let (place, place_before) = (t * batch + from, before.unwrap_or(0) * batch + from);
-                let step = Step { from, active, warm, place, place_before };
+                if self.layer.local() && !outer.fits(active) {
+                    add(&mut outer);
+                }
+                let gradients = if self.layer.local() { outer.filled() } else { place };
+                let step = Step { from, active, warm, place, place_before, gradients };
                 for i in 0..active {
                     self.output(isa, &step, i);
                 }
@@ -161,13 +238,20 @@ impl<T: Float> Walk<'_, T> {
                     unsafe { products(active, self.h.at(from * output), output, &to, room, wide) };
                 }
                 tasks(active.div_ceil(ROWS), wide, |task| {
-                    // SAFETY: `sums` has a row for each task that runs beside others.
-                    let sums = unsafe { row(sums, if wide { task * self.layer.kept() } else { 0 }, self.layer.kept()) };
+                    // SAFETY: `totals` has a row for each task that runs beside others.
+                    let totals = unsafe { row(totals, if wide { task * kept } else { 0 }, kept) };
                     for i in task * ROWS..((task + 1) * ROWS).min(active) {
-                        self.sequence(isa, &step, i, dm, zeros, sums);
+                        self.sequence(isa, &step, i, [d, dm], zeros, totals);
                     }
                 });
-                self.products(&step, rows, room, wide);
+                self.products(&step, d, room, wide);
+                if self.layer.local() {
+                    outer.push(step);
+                }
+                self.idle(&step, rows);
+            }
+            if self.layer.local() {
+                add(&mut outer);
             }
         });
     }
@@ -185,14 +269,13 @@ impl<T: Float> Walk<'_, T> {
     }
 
     /// The gradients of the sums, for the part's `i`-th sequence.
-    fn sequence(&self, isa: Isa, step: &Step, i: usize, dm: Shared<T>, zeros: &[T], sums: &mut [T]) {
+    fn sequence(&self, isa: Isa, step: &Step, i: usize, [d, dm]: [Shared<T>; 2], zeros: &[T], totals: &mut [T]) {
         let Layer { cell, hidden, output, .. } = *self.layer;
         let (kept, stride, saved) = (self.layer.kept(), self.layer.stride(), self.saved);
-        let Step { from, warm, place, place_before, .. } = *step;
+        let Step { from, warm, place, place_before, gradients, .. } = *step;
         let gates = &saved.gates[(place + i) * stride..][..kept];
         // SAFETY (of this function): rows of this part and of one of its sequences.
-        let (d, dh) =
-            unsafe { (row(self.gates, (place + i) * stride, kept), row(self.h, (from + i) * output, output)) };
+        let (d, dh) = unsafe { (row(d, (gradients + i) * stride, kept), row(self.h, (from + i) * output, output)) };
         match cell {
             Cell::Tanh | Cell::Relu => cells::plain_back(isa, gates, dh, d, cell == Cell::Relu),
             Cell::Lstm => {
@@ -229,13 +312,13 @@ impl<T: Float> Walk<'_, T> {
                 cells::gru_back(isa, gates, h_before, dh, dq, dr, dz, dn);
             }
         }
-        cells::add(isa, d, sums);
+        cells::add(isa, d, totals);
     }
 
-    /// The gradients of the state before and of the input from those of the sums, and zeros where there is no step.
-    fn products(&self, step: &Step, rows: usize, room: &mut [T], wide: bool) {
+    /// The gradients of the state before and of the input from those of the sums.
+    fn products(&self, step: &Step, d: Shared<T>, room: &mut [T], wide: bool) {
         let Layer { cell, input, hidden, output, .. } = *self.layer;
-        let (stride, Step { from, active, place, .. }) = (self.layer.stride(), *step);
+        let (stride, Step { from, active, place, gradients, .. }) = (self.layer.stride(), *step);
         // What a GRU has let pass is in `h` already.
         let (mut h_begun, mut x_begun) = (cell == Cell::Gru, false);
         for (piece, (of_h, of_x)) in cell.pieces().iter().zip(self.recurrent.into_iter().zip(self.input)) {
@@ -245,9 +328,9 @@ impl<T: Float> Walk<'_, T> {
             });
             let of_x = of_x.map(|b| {
                 let accumulate = std::mem::replace(&mut x_begun, true);
-                Target { b, c: self.x, c_start: place * input, c_stride: input, accumulate, bias: None }
+                Target { b, c: self.dx, c_start: place * input, c_stride: input, accumulate, bias: None }
             });
-            let d = self.gates.at(place * stride + piece.column * hidden);
+            let d = d.at(gradients * stride + piece.column * hidden);
             // SAFETY: rows of this part.
             unsafe {
                 match (of_h, of_x) {
@@ -257,12 +340,19 @@ impl<T: Float> Walk<'_, T> {
                 }
             }
         }
-        let (after, idle) = (place + active, rows - active);
+    }
+
+    /// Zeros where sequences of the part have no step.
+    fn idle(&self, step: &Step, rows: usize) {
+        let Layer { input, hidden, output, .. } = *self.layer;
+        let (after, idle, stride) = (step.place + step.active, rows - step.active, self.layer.stride());
         // SAFETY: rows of this part.
         unsafe {
-            row(self.gates, after * stride, idle * stride).fill(T::ZERO);
-            if x_begun {
-                row(self.x, after * input, idle * input).fill(T::ZERO);
+            if !self.layer.local() {
+                row(self.gates, after * stride, idle * stride).fill(T::ZERO);
+            }
+            if self.input.iter().any(Option::is_some) {
+                row(self.dx, after * input, idle * input).fill(T::ZERO);
             }
             if self.projection.is_some() {
                 row(self.dh_all, after * output, idle * output).fill(T::ZERO);
@@ -272,17 +362,8 @@ impl<T: Float> Walk<'_, T> {
     }
 }
 
-/// `dW_ih` `[gates * hidden, input]` from the gradients of the sums.
-pub fn grad_input_weight<T: Float>(layer: &Layer, x: &[T], gates: &[T], dw: &mut [T]) {
-    let places = layer.steps * layer.batch;
-    let a = Mat { data: &gates[layer.cell.input_column() * layer.hidden..], row_stride: 1, col_stride: layer.stride() };
-    let b = Mat { data: x, row_stride: layer.input, col_stride: 1 };
-    // [gates * hidden, steps * batch] . [steps * batch, input]
-    gemm::gemm(layer.sums(), places, layer.input, a, b, dw, layer.input, false, Epilogue::default());
-}
-
 /// `dW_hh` `[gates * hidden, output]` from the gradients of the sums.
-pub fn grad_hidden_weight<T: Float>(layer: &Layer, h: Option<&[T]>, y: &[T], gates: &[T], dw: &mut [T]) {
+fn grad_hidden_weight<T: Float>(layer: &Layer, h: Option<&[T]>, y: &[T], gates: &[T], dw: &mut [T]) {
     let Layer { cell, steps, batch, hidden, output, reverse, .. } = *layer;
     let (kept, stride) = (layer.kept(), layer.stride());
     // All steps but each sequence's first, beside the outputs before them. Where a sequence has no step, its output is 0.
@@ -311,13 +392,4 @@ pub fn grad_hidden_weight<T: Float>(layer: &Layer, h: Option<&[T]>, y: &[T], gat
             }
         }
     });
-}
-
-/// `dW_hr` `[output, hidden]` from the gradients of the outputs and the outputs before the projection.
-pub fn grad_projection<T: Float>(layer: &Layer, dh: &[T], unprojected: &[T], dw: &mut [T]) {
-    let Layer { hidden, output, .. } = *layer;
-    let a = Mat { data: dh, row_stride: 1, col_stride: output };
-    let b = Mat { data: unprojected, row_stride: hidden, col_stride: 1 };
-    // [output, steps * batch] . [steps * batch, hidden]
-    gemm::gemm(output, layer.steps * layer.batch, hidden, a, b, dw, hidden, false, Epilogue::default());
 }

@@ -110,7 +110,7 @@ impl<'a, T: Float> Walk<'a, T> {
                 let t = self.layer.step(s);
                 let active = self.layer.active_in((from, rows), t);
                 let (place, place_before) = (t * batch + from, before.0 * batch + from);
-                let step = Step { from, active, warm: active.min(before.1), place, place_before };
+                let step = Step { from, active, warm: active.min(before.1), place, place_before, gradients: 0 };
                 self.sums(&step, room, wide);
                 tasks(active.div_ceil(ROWS), wide, |i| {
                     for i in i * ROWS..((i + 1) * ROWS).min(active) {
@@ -133,7 +133,7 @@ impl<'a, T: Float> Walk<'a, T> {
     /// The products of a step.
     fn sums(&self, step: &Step, room: &mut [T], wide: bool) {
         let Layer { cell, batch, input, hidden, output, .. } = *self.layer;
-        let Step { from, active, warm, place, place_before } = *step;
+        let Step { from, active, warm, place, place_before, .. } = *step;
         let stride = self.layer.stride();
         let target = |b: Packed<'a, T>, i: usize, column: usize, accumulate: bool, bias: Option<&'a [T]>| {
             let c_start = (place + i) * stride + column * hidden;

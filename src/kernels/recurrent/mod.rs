@@ -18,11 +18,12 @@
 mod backward;
 mod cells;
 mod forward;
+mod outer;
 mod packed;
 #[cfg(test)]
 mod tests;
 
-pub use backward::{Back, Saved, backward, grad_hidden_weight, grad_input_weight, grad_projection};
+pub use backward::{Back, Saved, backward};
 pub use forward::forward;
 
 use super::gemm::{Kernels, Mat, Shared, scratch};
@@ -170,6 +171,17 @@ impl Layer {
         if self.reverse { self.steps - 1 - s } else { s }
     }
 
+    /// Whether the weights' gradients are summed part by part, while what they are made of is in the second-level cache; else
+    /// they are one GEMM each over all steps.
+    fn local(&self) -> bool {
+        self.resident() && self.output == self.hidden && self.part() <= 2 * PART && self.parts() <= 4
+    }
+
+    /// Numbers that [`backward`] needs for the gradients of what is kept.
+    pub fn gradients(&self) -> usize {
+        if self.local() { 0 } else { self.steps * self.batch * self.stride() }
+    }
+
     /// Whether threads share out every step: where the weights are so large that fetching them for every part would take
     /// longer than to wait for each other.
     fn wide(&self) -> bool {
@@ -228,6 +240,8 @@ struct Step {
     /// Where the part's places begin in this step and in the one that is done before.
     place: usize,
     place_before: usize,
+    /// Where the gradients of what is kept of it begin.
+    gradients: usize,
 }
 
 /// A row of what threads write different rows of.

@@ -59,31 +59,25 @@ impl<T: Float> Given<T> {
         let (mut y, mut gates, mut cells) = (room(places * output), room(all_kept), room(places * cell_size));
         let (state, w) = self.weights();
         forward(layer, &self.x, state, &w, &mut y, &mut gates, &mut cells);
-        let (mut d, mut bias, mut h, mut c) =
-            (room(all_kept), room(kept), room(batch * output), room(batch * cell_size));
-        let mut dx = room(places * input);
+        let (mut bias, mut h, mut c) = (room(kept), room(batch * output), room(batch * cell_size));
+        let (mut d, mut dx) = (room(layer.gradients()), room(places * input));
+        let (mut dw_ih, mut dw_hh) = (room(layer.sums() * input), room(layer.sums() * output));
+        let (mut dw_hr, mut dh, mut m) = (room(output * hidden), room(places * output), room(places * hidden));
         let projected = w.projection.is_some();
-        let (mut dh, mut m) = (room(places * output), room(places * hidden));
         let to = Back {
-            gates: &mut d,
+            room: &mut d,
             x: Some(&mut dx),
+            weights: Some((&mut dw_ih, &mut dw_hh)),
             bias: &mut bias,
             h: &mut h,
             c: &mut c,
-            projected: projected.then_some((&mut dh, &mut m)),
+            projection: projected.then_some([&mut dw_hr, &mut dh, &mut m]),
         };
         let saved = Saved { y: &y, gates: &gates, cells: &cells };
-        backward(layer, state, &w, saved, &self.dy, self.dc.as_deref(), to);
-        let mut all = [bias, h, c, dx].concat();
-        let mut gradient = |n: usize, fill: &dyn Fn(&mut [T])| {
-            let mut to = room(n);
-            fill(&mut to);
-            all.extend(to);
-        };
-        gradient(layer.sums() * input, &|to| grad_input_weight(layer, &self.x, &d, to));
-        gradient(layer.sums() * output, &|to| grad_hidden_weight(layer, state.h, &y, &d, to));
+        backward(layer, &self.x, state, &w, saved, &self.dy, self.dc.as_deref(), to);
+        let mut all = [bias, h, c, dx, dw_ih, dw_hh].concat();
         if projected {
-            gradient(output * hidden, &|to| grad_projection(layer, &dh, &m, to));
+            all.extend(dw_hr);
         }
         (y, all)
     }

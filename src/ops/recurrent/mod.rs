@@ -63,9 +63,8 @@ type Inputs<T> = [Option<Tensor<T>>; 8];
 
 /// A recurrent layer in one direction: `x` `[steps, batch, input]`, the formula of a step at [`Cell`].
 ///
-/// One tape entry, whatever the number of steps: the products with all inputs are one GEMM, those with the state before
-/// run on weights that are packed once, and on the way back each weight's gradient is one GEMM over all steps (back-
-/// propagation through time, Werbos, 1990). For second order the steps are recorded one by one.
+/// One tape entry, whatever the number of steps, on weights that are packed once; the way back is backpropagation through time
+/// (Werbos, 1990). For second order the steps are recorded one by one.
 ///
 /// ```
 /// use wengert::Tensor;
@@ -241,43 +240,44 @@ fn fused<T: Float>(
     let grad = pull.grad.packed();
     let (dy, dc) = grad.elements().split_at(length);
     let (sums, kept) = (cell.gates() * hidden, cell.width() * hidden);
-    let projected = w.projection.is_some();
     let y = &y.elements()[..length];
-    let mut d = unwritten(steps * batch * layer.stride());
+    let mut room = unwritten(layer.gradients());
     let mut dx = unwritten(if pull.needs(0) { steps * batch * input } else { 0 });
+    let weights_wanted = pull.needs(3) || pull.needs(4);
+    let wanted = |len: usize| if weights_wanted { len } else { 0 };
+    let (mut dw_ih, mut dw_hh) = (unwritten(wanted(sums * input)), unwritten(wanted(sums * output)));
     let mut bias = unwritten(kept);
     let mut dh = unwritten(batch * output);
     let mut dc_first = unwritten(dc.len());
-    let mut dh_all = unwritten(if projected { length } else { 0 });
-    let mut unprojected = unwritten(if projected { steps * batch * hidden } else { 0 });
+    let places = if w.projection.is_some() { steps * batch } else { 0 };
+    let mut dw_hr = unwritten(if places > 0 { output * hidden } else { 0 });
+    let (mut dh_all, mut unprojected) = (unwritten(places * output), unwritten(places * hidden));
     let to = Back {
-        gates: elements_of(&mut d),
+        room: elements_of(&mut room),
         x: pull.needs(0).then(|| elements_of(&mut dx)),
+        weights: weights_wanted.then(|| (elements_of(&mut dw_ih), elements_of(&mut dw_hh))),
         bias: elements_of(&mut bias),
         h: elements_of(&mut dh),
         c: elements_of(&mut dc_first),
-        projected: projected.then(|| (elements_of(&mut dh_all), elements_of(&mut unprojected))),
+        projection: (places > 0).then(|| [&mut dw_hr, &mut dh_all, &mut unprojected].map(elements_of)),
     };
     let saved = Saved { y, gates: gates.elements(), cells: cells.elements() };
-    kernel::backward(layer, state, &w, saved, dy, (!dc.is_empty()).then_some(dc), to);
-    let d = d.elements();
+    kernel::backward(layer, x, state, &w, saved, dy, (!dc.is_empty()).then_some(dc), to);
     let hidden_bias = if cell == Cell::Gru {
         // q, r, z, n are kept; the weights' order is r, z, q.
         super::cat(&[&bias.narrow(0, hidden, 2 * hidden), &bias.narrow(0, 0, hidden)], 0)
     } else {
         bias.clone()
     };
-    let built = |i: usize, shape: &[usize], fill: &dyn Fn(&mut [T])| pull.needs(i).then(|| Tensor::build(shape, fill));
+    let given = |i: usize, grad: &Tensor<T>, shape: &[usize]| pull.needs(i).then(|| grad.reshape(shape));
     [
-        pull.needs(0).then(|| dx.reshape([steps, batch, input])),
-        pull.needs(1).then(|| dh.reshape([batch, output])),
-        pull.needs(2).then(|| dc_first.reshape([batch, hidden])),
-        built(3, &[sums, input], &|dw| kernel::grad_input_weight(layer, x, d, dw)),
-        built(4, &[sums, output], &|dw| kernel::grad_hidden_weight(layer, state.h, y, d, dw)),
+        given(0, &dx, &[steps, batch, input]),
+        given(1, &dh, &[batch, output]),
+        given(2, &dc_first, &[batch, hidden]),
+        given(3, &dw_ih, &[sums, input]),
+        given(4, &dw_hh, &[sums, output]),
         pull.needs(5).then(|| bias.narrow(0, kept - sums, sums)),
         pull.needs(6).then_some(hidden_bias),
-        built(7, &[output, hidden], &|dw| {
-            kernel::grad_projection(layer, dh_all.elements(), unprojected.elements(), dw);
-        }),
+        given(7, &dw_hr, &[output, hidden]),
     ]
 }
