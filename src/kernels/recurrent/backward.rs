@@ -274,7 +274,7 @@ impl<T: Float> Walk<'_, T> {
         let (kept, stride, saved) = (self.layer.kept(), self.layer.stride(), self.saved);
         let Step { from, warm, place, place_before, gradients, .. } = *step;
         let gates = &saved.gates[(place + i) * stride..][..kept];
-        // SAFETY (of this function): rows of this part and of one of its sequences.
+        // SAFETY: as in all of this function, rows of this part and of one of its sequences.
         let (d, dh) = unsafe { (row(d, (gradients + i) * stride, kept), row(self.h, (from + i) * output, output)) };
         match cell {
             Cell::Tanh | Cell::Relu => cells::plain_back(isa, gates, dh, d, cell == Cell::Relu),

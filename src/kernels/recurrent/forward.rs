@@ -169,7 +169,8 @@ impl<'a, T: Float> Walk<'a, T> {
     fn sequence(&self, isa: Isa, step: &Step, i: usize, unprojected: Shared<T>, zeros: &[T]) {
         let Layer { cell, hidden, output, .. } = *self.layer;
         let Step { from, warm, place, place_before, .. } = *step;
-        // SAFETY (of this function): rows of this part and of one of its sequences; those of the step before are only read.
+        // SAFETY: as in all of this function, rows of this part and of one of its sequences; those of the step before are only
+        // read.
         let gates = unsafe { row(self.gates, (place + i) * self.layer.stride(), self.layer.kept()) };
         let h = if self.projection.is_some() {
             // SAFETY: above.

@@ -136,12 +136,14 @@ fn naive(layer: &Layer, given: &Given<f64>) -> Vec<f64> {
 type Size = (usize, usize, usize, usize, usize, Option<&'static [usize]>);
 
 fn layers() -> Vec<Layer> {
-    let sizes: [Size; 10] = [
+    let sizes: [Size; 12] = [
         (1, 1, 1, 1, 1, None),
         (1, 9, 3, 5, 5, None),
         (4, 3, 2, 7, 7, None),
         (5, 4, 3, 33, 33, Some(&[5, 3, 3, 1])),
         (6, 3, 0, 4, 4, Some(&[4, 4, 2])),
+        (30, 20, 3, 5, 5, None), // several blocks of steps
+        (3, 40, 2, 4, 4, None),  // a part with too many sequences for one
         (5, 37, 17, 73, 73, None),
         (3, 9, 5, 260, 260, Some(&[3, 3, 3, 3, 3, 2, 2, 1, 1])),
         (4, 40, 6, 90, 31, None),

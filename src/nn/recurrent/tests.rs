@@ -102,7 +102,7 @@ fn gradients_end_at_a_detached_state() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let refused = |f: &dyn Fn()| catch(f).err().expect("a shape mistake").0;
+    let refused = |f: &dyn Fn()| catch(f).map_err(|failure| failure.0).unwrap_err();
     let lstm = Lstm::new(3, 4);
     let run = |shape: &[usize], lengths: Option<&[usize]>| {
         refused(&|| {

@@ -104,3 +104,18 @@ fn the_fused_steps_give_what_the_steps_one_by_one_give() {
         }
     }
 }
+
+#[test]
+fn frozen_weights_change_no_other_gradient() {
+    for case in cases() {
+        let inputs = case.inputs();
+        let gradient = |frozen: bool| {
+            let mut leaves: Vec<_> = inputs.iter().map(Tensor::tracked).collect();
+            if frozen {
+                leaves[1..].iter_mut().for_each(|x| *x = x.detach());
+            }
+            record(|| case.all(&leaves).square().sum()).backward().of(&leaves[0]).to_vec()
+        };
+        assert_eq!(gradient(true), gradient(false), "{case:?}");
+    }
+}
