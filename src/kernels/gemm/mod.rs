@@ -22,7 +22,7 @@ mod vector;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use pack::SLACK;
+pub(crate) use pack::{SLACK, pack_b};
 pub(crate) use scratch::scratch;
 pub(crate) use tile::{Finish, Kernels, Strip, Tile};
 pub(crate) use transpose::transpose;
@@ -105,7 +105,7 @@ impl<'a, T> Mat<'a, T> {
     }
 
     /// The view from element (i, j) on.
-    fn from(&self, i: usize, j: usize) -> Self {
+    pub(crate) fn from(&self, i: usize, j: usize) -> Self {
         let start = (i * self.row_stride + j * self.col_stride).min(self.data.len());
         Mat { data: &self.data[start..], ..*self }
     }
@@ -140,7 +140,7 @@ impl<T> Default for Epilogue<'_, T> {
 }
 
 /// Inner indices per block: a panel of B (384 x 32 `f32`) just fits the first-level cache.
-const K_BLOCK: usize = 384;
+pub(crate) const K_BLOCK: usize = 384;
 /// Multiplications under which a second thread does not pay.
 pub(crate) const PARALLEL: usize = 1 << 19;
 

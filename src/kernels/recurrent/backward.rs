@@ -1,10 +1,10 @@
 //! From the last step to the first, and the gradients of the weights.
 
-use super::outer::Outer;
-use super::packed::{Packed, Target, products, rows_room};
+use super::outer::{BLOCK, Outer};
+use super::packed::{Packed, Target, products};
 use super::{Cell, Layer, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
 use crate::element::Float;
-use crate::kernels::gemm::{self, Epilogue, K_BLOCK, Mat, Shared, scratch};
+use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
 use crate::kernels::parallel::{GRAIN, chunks_mut, tasks};
 use crate::kernels::simd::{Isa, isa};
 
@@ -185,9 +185,8 @@ impl<T: Float> Walk<'_, T> {
         let Layer { steps, batch, input, hidden, output, .. } = *self.layer;
         let (from, rows) = self.layer.part_at(part);
         let (kept, wide, kernels) = (self.layer.kept(), self.layer.wide(), T::kernels(isa));
-        let packed = rows_room(rows, kept.max(output));
         let (block, outer_room) =
-            if self.layer.local() { (K_BLOCK * self.layer.stride(), Outer::room(self.layer, kernels)) } else { (0, 0) };
+            if self.layer.local() { (BLOCK * self.layer.stride(), Outer::room(self.layer, kernels)) } else { (0, 0) };
         let sums = self.layer.sums();
         let to = self.weights.map(|[first_ih, first_hh, others]| match part.checked_sub(1) {
             None => [first_ih, first_hh],
@@ -200,9 +199,8 @@ impl<T: Float> Walk<'_, T> {
                 }
             }
         });
-        scratch(packed + rows * hidden + hidden.max(output) + block + outer_room, |room: &mut [T]| {
-            let (room, rest) = room.split_at_mut(packed);
-            let (dm, rest) = rest.split_at_mut(rows * hidden);
+        scratch(rows * hidden + hidden.max(output) + block + outer_room, |room: &mut [T]| {
+            let (dm, rest) = room.split_at_mut(rows * hidden);
             let (zeros, rest) = rest.split_at_mut(hidden.max(output));
             let (block, outer_room) = rest.split_at_mut(block);
             zeros.fill(T::ZERO);
@@ -213,7 +211,7 @@ impl<T: Float> Walk<'_, T> {
                 if to.is_some() {
                     // SAFETY: the block was written for the steps that `outer` has; no one writes it now, and no one else
                     // the gradients of this part.
-                    unsafe { outer.add(row(d, 0, K_BLOCK * self.layer.stride()), outer_room) };
+                    unsafe { outer.add(row(d, 0, BLOCK * self.layer.stride()), outer_room) };
                 } else {
                     outer.clear();
                 }
@@ -235,7 +233,7 @@ impl<T: Float> Walk<'_, T> {
                 if let Some(b) = self.projection {
                     let to = [Target { b, c: dm, c_start: 0, c_stride: hidden, accumulate: false, bias: None }];
                     // SAFETY: rows of this part; `dm` has a row for each sequence.
-                    unsafe { products(active, self.h.at(from * output), output, &to, room, wide) };
+                    unsafe { products(active, self.h.at(from * output), output, &to, wide) };
                 }
                 tasks(active.div_ceil(ROWS), wide, |task| {
                     // SAFETY: `totals` has a row for each task that runs beside others.
@@ -244,7 +242,7 @@ impl<T: Float> Walk<'_, T> {
                         self.sequence(isa, &step, i, [d, dm], zeros, totals);
                     }
                 });
-                self.products(&step, d, room, wide);
+                self.products(&step, d, wide);
                 if self.layer.local() {
                     outer.push(step);
                 }
@@ -316,7 +314,7 @@ impl<T: Float> Walk<'_, T> {
     }
 
     /// The gradients of the state before and of the input from those of the sums.
-    fn products(&self, step: &Step, d: Shared<T>, room: &mut [T], wide: bool) {
+    fn products(&self, step: &Step, d: Shared<T>, wide: bool) {
         let Layer { cell, input, hidden, output, .. } = *self.layer;
         let (stride, Step { from, active, place, gradients, .. }) = (self.layer.stride(), *step);
         // What a GRU has let pass is in `h` already.
@@ -334,8 +332,8 @@ impl<T: Float> Walk<'_, T> {
             // SAFETY: rows of this part.
             unsafe {
                 match (of_h, of_x) {
-                    (Some(a), Some(b)) => products(active, d, stride, &[a, b], room, wide),
-                    (Some(a), None) | (None, Some(a)) => products(active, d, stride, &[a], room, wide),
+                    (Some(a), Some(b)) => products(active, d, stride, &[a, b], wide),
+                    (Some(a), None) | (None, Some(a)) => products(active, d, stride, &[a], wide),
                     (None, None) => {}
                 }
             }

@@ -1,6 +1,6 @@
 //! From the first step to the last.
 
-use super::packed::{Packed, Target, products, rows_room};
+use super::packed::{Packed, Target, products};
 use super::{Cell, Layer, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
@@ -96,13 +96,11 @@ struct Walk<'a, T: Float> {
 
 impl<'a, T: Float> Walk<'a, T> {
     fn part(&self, isa: Isa, (from, rows): (usize, usize)) {
-        let Layer { steps, batch, input, hidden, output, .. } = *self.layer;
+        let Layer { steps, batch, hidden, output, .. } = *self.layer;
         let wide = self.layer.wide();
         let unprojected = if self.projection.is_some() { rows * hidden } else { 0 };
-        let packed = rows_room(rows, input.max(output).max(hidden));
-        scratch(packed + unprojected + hidden.max(output), |room: &mut [T]| {
-            let (room, rest) = room.split_at_mut(packed);
-            let (unprojected, zeros) = rest.split_at_mut(unprojected);
+        scratch(unprojected + hidden.max(output), |room: &mut [T]| {
+            let (unprojected, zeros) = room.split_at_mut(unprojected);
             zeros.fill(T::ZERO);
             let (unprojected, zeros): (_, &[T]) = (Shared::new(unprojected), zeros);
             let mut before = (0, 0);
@@ -111,7 +109,7 @@ impl<'a, T: Float> Walk<'a, T> {
                 let active = self.layer.active_in((from, rows), t);
                 let (place, place_before) = (t * batch + from, before.0 * batch + from);
                 let step = Step { from, active, warm: active.min(before.1), place, place_before, gradients: 0 };
-                self.sums(&step, room, wide);
+                self.sums(&step, wide);
                 tasks(active.div_ceil(ROWS), wide, |i| {
                     for i in i * ROWS..((i + 1) * ROWS).min(active) {
                         self.sequence(isa, &step, i, unprojected, zeros);
@@ -121,7 +119,7 @@ impl<'a, T: Float> Walk<'a, T> {
                     let (c_start, c_stride) = (place * output, output);
                     let to = [Target { b, c: self.y, c_start, c_stride, accumulate: false, bias: None }];
                     // SAFETY: rows of this part.
-                    unsafe { products(active, unprojected.at(0), hidden, &to, room, wide) };
+                    unsafe { products(active, unprojected.at(0), hidden, &to, wide) };
                 }
                 // SAFETY: rows of this part.
                 unsafe { row(self.y, (place + active) * output, (rows - active) * output) }.fill(T::ZERO);
@@ -131,7 +129,7 @@ impl<'a, T: Float> Walk<'a, T> {
     }
 
     /// The products of a step.
-    fn sums(&self, step: &Step, room: &mut [T], wide: bool) {
+    fn sums(&self, step: &Step, wide: bool) {
         let Layer { cell, batch, input, hidden, output, .. } = *self.layer;
         let Step { from, active, warm, place, place_before, .. } = *step;
         let stride = self.layer.stride();
@@ -143,18 +141,18 @@ impl<'a, T: Float> Walk<'a, T> {
             let to = target(b, 0, cell.input_column(), false, Some(self.bias));
             let x = self.x[place * input..].as_ptr();
             // SAFETY: `forward` found `x` to have an input for each place; rows of this part.
-            unsafe { products(active, x, input, &to, room, wide) };
+            unsafe { products(active, x, input, &to, wide) };
         }
         for (piece, b) in cell.pieces().iter().zip(self.recurrent) {
             let (Some(b), added) = (b, piece.input.is_some()) else { continue };
             let h = self.y.at(place_before * output);
             // SAFETY: outputs of the step before, of which no one writes any more; rows of this part.
-            unsafe { products(warm, h, output, &target(b, 0, piece.column, added, None), room, wide) };
+            unsafe { products(warm, h, output, &target(b, 0, piece.column, added, None), wide) };
             if let Some(h) = self.state.h {
                 let h = h[(from + warm).min(batch - 1) * output..].as_ptr();
                 let to = target(b, warm, piece.column, added, None);
                 // SAFETY: `check` found the state to have a row for each sequence; rows of this part.
-                unsafe { products(active - warm, h, output, &to, room, wide) };
+                unsafe { products(active - warm, h, output, &to, wide) };
             } else if !added {
                 for i in warm..active {
                     let start = (place + i) * stride + piece.column * hidden;

@@ -1,8 +1,11 @@
 //! The gradients of the weights of a part, while what they are made of is still in the second-level cache.
 
 use super::{Layer, Step};
-use crate::kernels::gemm::{Finish, Gemm, K_BLOCK, Kernels, Mat, SLACK, Shared, Tile, pack_a, pack_b, panel_height};
+use crate::kernels::gemm::{Finish, Gemm, Kernels, Mat, SLACK, Shared, Tile, pack_b, panel_height};
 use std::ops::Range;
+
+/// Rows of a block: their gradients are 1 MiB for 256 units of an LSTM.
+pub(super) const BLOCK: usize = 256;
 
 /// Sums `dW_ih = d^T x` and `dW_hh = d^T h'` over the steps of a part: it collects steps until they are a block of k, then
 /// adds their product to what is there.
@@ -35,7 +38,7 @@ impl<'a, T: Gemm + Default> Outer<'a, T> {
     /// The numbers that [`Outer::add`] needs.
     pub fn room(layer: &Layer, kernels: &Kernels<T>) -> usize {
         let panels = layer.input.div_ceil(kernels.width()) + layer.output.div_ceil(kernels.width());
-        panels * (K_BLOCK * kernels.width() + SLACK) + kernels.height() * K_BLOCK + SLACK
+        panels * (BLOCK * kernels.width() + SLACK)
     }
 
     /// Rows of the block that are taken.
@@ -45,7 +48,7 @@ impl<'a, T: Gemm + Default> Outer<'a, T> {
 
     /// Whether the block has room for so many rows.
     pub fn fits(&self, rows: usize) -> bool {
-        self.filled + rows <= K_BLOCK
+        self.filled + rows <= BLOCK
     }
 
     /// Takes the next rows of the block for a step.
@@ -71,7 +74,7 @@ impl<'a, T: Gemm + Default> Outer<'a, T> {
                 match data {
                     Some(data) => {
                         let b = Mat { data: &data[first * size..], row_stride: size, col_stride: 1 };
-                        pack_b(self.kernels, b, 0..count, columns.clone(), to);
+                        pack_b(self.kernels, b, count, columns.clone(), to);
                     }
                     None => to[..count * self.kernels.width()].fill(T::default()),
                 }
@@ -89,9 +92,9 @@ impl<'a, T: Gemm + Default> Outer<'a, T> {
         let Layer { cell, hidden, input, output, .. } = *self.layer;
         let (kernels, k, width) = (self.kernels, self.filled, self.kernels.width());
         let sides = [input, output];
-        let stride = K_BLOCK * width + SLACK;
+        let stride = BLOCK * width + SLACK;
         let panels = sides.map(|size| size.div_ceil(width));
-        let (b, a) = room.split_at_mut((panels[0] + panels[1]) * stride);
+        let b = &mut room[..(panels[0] + panels[1]) * stride];
         for (i, b) in b.chunks_mut(stride).enumerate() {
             let side = usize::from(i >= panels[0]);
             let j = (i - side * panels[0]) * width;
@@ -100,29 +103,31 @@ impl<'a, T: Gemm + Default> Outer<'a, T> {
         for piece in cell.pieces() {
             let count = piece.size * hidden;
             let height = panel_height(count, kernels.height());
-            // 1. Panels of d^T, each packed into the first-level cache.
+            // 1. Columns of d.
             for i in (0..count).step_by(height) {
                 let (h, column) = (height.min(count - i), piece.column * hidden + i);
-                let from = Mat { data: d, row_stride: 1, col_stride: self.layer.stride() };
-                pack_a(kernels, from, column..column + h, 0..k, h, a);
                 for (side, row) in [piece.input, piece.hidden].into_iter().enumerate() {
                     let Some(row) = row else { continue };
                     let size = sides[side];
                     // 2. Panels of the inputs or states, from the second-level cache.
                     for j in 0..panels[side] {
                         let tile = Tile {
-                            k,
-                            a: a.as_ptr(),
+                            rows: h,
+                            width: width.min(size - j * width),
+                            a: d[column..].as_ptr(),
+                            a_stride: 1,
                             b: b[(side * panels[0] + j) * stride..].as_ptr(),
-                            b_stride: width,
+                            outer: &[[0, 0]],
+                            inner: k,
+                            a_step: self.layer.stride(),
+                            b_step: width,
                             c: self.to[side].at((row * hidden + i) * size + j * width),
                             c_stride: size,
-                            width: width.min(size - j * width),
                             accumulate: self.begun,
                             finish: Finish::NONE,
                         };
-                        // SAFETY: A and B are packed for k steps of a tile; the caller vouches for C.
-                        unsafe { kernels.tile(h, &tile) };
+                        // SAFETY: `d` has k rows, B is packed for them; the caller vouches for C.
+                        unsafe { kernels.tile(&tile) };
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Products of a few rows with a matrix that stays the same from step to step.
 
-use crate::kernels::gemm::{Finish, Gemm, K_BLOCK, Kernels, Mat, SLACK, Tile, Transpose, pack_b, panel_height, part};
+use crate::kernels::gemm::{Finish, Gemm, K_BLOCK, Kernels, Mat, SLACK, Tile, pack_b, panel_height, part};
 use crate::kernels::parallel::{Shared, tasks};
 use std::ops::Range;
 
@@ -25,11 +25,6 @@ pub(super) fn room<T: Gemm>(kernels: &Kernels<T>, k: usize, n: usize) -> usize {
     layout(kernels, k, n).into_iter().product()
 }
 
-/// How many numbers [`products`] needs for `rows` rows of at most `k` numbers.
-pub(super) fn rows_room(rows: usize, k: usize) -> usize {
-    rows * k
-}
-
 impl<'a, T: Gemm> Packed<'a, T> {
     /// Packs B into `to`, which has [`room`].
     pub fn new(kernels: &'static Kernels<T>, b: Mat<T>, k: usize, n: usize, to: &'a mut [T]) -> Self {
@@ -40,7 +35,7 @@ impl<'a, T: Gemm> Packed<'a, T> {
             let (ks, j) = (part(k, blocks, 1, i / count), i % count * kernels.width());
             // SAFETY: `to` is borrowed until the panels are packed, and each task has its own.
             let panel = unsafe { shared.chunk(stride, i) };
-            pack_b(kernels, b, ks, j..(j + kernels.width()).min(n), panel);
+            pack_b(kernels, b.from(ks.start, 0), ks.len(), j..(j + kernels.width()).min(n), panel);
         });
         Packed { kernels, k, n, panels: to }
     }
@@ -59,50 +54,26 @@ pub(super) struct Target<'a, T: Gemm> {
 /// Panels of B that a thread takes at a time where [`products`] shares them out.
 const PANELS: usize = 4;
 
-/// The products of the same rows with one or more matrices of as many rows: row i of A starts at `a + i * a_stride`; `room`
-/// has [`rows_room`]. With `wide`, threads share out the columns. The bits of a row do not depend on the other rows.
+/// The products of the same rows with one or more matrices of as many rows: row i of A starts at `a + i * a_stride`. With `wide`, threads share out the columns. The bits of a row do not depend on the other rows.
 ///
 /// # Safety
 /// The rows of A must be readable and those of all C writable, and none of it touched by others meanwhile.
-pub(super) unsafe fn products<T: Gemm>(
-    rows: usize,
-    a: *const T,
-    a_stride: usize,
-    targets: &[Target<T>],
-    room: &mut [T],
-    wide: bool,
-) {
+pub(super) unsafe fn products<T: Gemm>(rows: usize, a: *const T, a_stride: usize, targets: &[Target<T>], wide: bool) {
     let Some(Packed { kernels, k, .. }) = targets.first().map(|target| target.b) else { return };
     if rows == 0 {
         return;
     }
-    assert!(room.len() >= rows_room(rows, k), "recurrent: room for the packed rows");
     assert!(targets.iter().all(|t| t.b.k == k && t.bias.is_none_or(|bias| bias.len() == t.b.n)), "recurrent: sizes");
     let (width, height) = (kernels.width(), panel_height(rows, kernels.height()));
     let blocks = layout(kernels, k, 1)[0];
-    for ks in (0..blocks).map(|block| part(k, blocks, 1, block)) {
-        for i in (0..rows).step_by(height) {
-            let h = height.min(rows - i);
-            // SAFETY: the caller vouches for A; a panel of h rows has `h * ks.len()` numbers in `room`.
-            unsafe {
-                kernels.transpose(&Transpose {
-                    from: a.add(i * a_stride + ks.start),
-                    from_stride: a_stride,
-                    rows: h,
-                    columns: ks.len(),
-                    to: room[ks.start * rows + i * ks.len()..].as_mut_ptr(),
-                    to_stride: h,
-                });
-            }
-        }
-    }
-    let room: &[T] = room;
+    // SAFETY: the caller vouches for it.
+    let a = unsafe { std::slice::from_raw_parts(a, (rows - 1) * a_stride + k) };
     let panels_of = |target: &Target<T>| target.b.n.div_ceil(width);
     let run = |panels: Range<usize>| {
         // 1. Blocks of k, in order.
         for block in 0..blocks {
             let ks = part(k, blocks, 1, block);
-            let (mut first, a) = (0, &room[ks.start * rows..]);
+            let mut first = 0;
             for target in targets {
                 let [_, count, stride] = layout(kernels, k, target.b.n);
                 let own = panels.start.max(first)..panels.end.min(first + count);
@@ -111,21 +82,25 @@ pub(super) unsafe fn products<T: Gemm>(
                     let panel = &target.b.panels[(block * count + j) * stride..][..stride];
                     let bias = target.bias.filter(|_| block + 1 == blocks);
                     let bias_row = bias.map_or(std::ptr::null(), |bias| bias[j * width..].as_ptr());
-                    // 3. Panels of A, while that of B is in the first-level cache.
+                    // 3. Rows of A, while the panel of B is in the first-level cache.
                     for i in (0..rows).step_by(height) {
                         let tile = Tile {
-                            k: ks.len(),
-                            a: a[i * ks.len()..].as_ptr(),
+                            rows: height.min(rows - i),
+                            width: width.min(target.b.n - j * width),
+                            a: a[i * a_stride + ks.start..].as_ptr(),
+                            a_stride,
                             b: panel.as_ptr(),
-                            b_stride: width,
+                            outer: &[[0, 0]],
+                            inner: ks.len(),
+                            a_step: 1,
+                            b_step: width,
                             c: target.c.at(target.c_start + i * target.c_stride + j * width),
                             c_stride: target.c_stride,
-                            width: width.min(target.b.n - j * width),
                             accumulate: target.accumulate || block > 0,
                             finish: Finish { bias_row, ..Finish::NONE },
                         };
-                        // SAFETY: A and B are packed for `k` steps of a tile; the caller vouches for C.
-                        unsafe { kernels.tile(height.min(rows - i), &tile) };
+                        // SAFETY: B is packed for `k` steps of a tile; the caller vouches for A and C.
+                        unsafe { kernels.tile(&tile) };
                     }
                 }
                 first += count;
