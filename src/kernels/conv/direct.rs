@@ -143,24 +143,37 @@ impl<T: Float> Pass<'_, T> {
         let images = (512 / plane.max(1)).clamp(1, 14).min(self.batch);
         let image_groups = self.batch.div_ceil(images);
         let images = self.batch.div_ceil(image_groups);
+        let shared = Shared::new(to);
+        let pack = |group: usize, panel: usize, to: &mut [T]| {
+            let first = panel * width;
+            pack(group * self.to_channels + first, width.min(self.to_channels - first), to, width);
+        };
+        let block = |image_group: usize, group: usize, panel: usize, weights: &[T]| {
+            let first = image_group * images;
+            let count = images.min(self.batch.saturating_sub(first));
+            self.block(isa, first, count, group, panel * width, weights, copied, &steps, shared);
+        };
+        if image_groups == 1 {
+            // Each thread packs what it reads: what another core has just written comes slowly.
+            return parallel::tasks(self.groups * panels, self.threads, |i| {
+                scratch(panel_len + SLACK, |weights: &mut [T]| {
+                    pack(i / panels, i % panels, &mut weights[..panel_len]);
+                    block(0, i / panels, i % panels, weights);
+                });
+            });
+        }
         scratch(self.groups * panels * panel_len + SLACK, |packed: &mut [T]| {
             let all = Shared::new(packed);
             parallel::tasks(self.groups * panels, self.threads, |i| {
-                let (group, panel) = (i / panels, i % panels);
-                let first = panel * width;
                 // SAFETY: each task has a panel for itself.
-                let to = unsafe { std::slice::from_raw_parts_mut(all.at(i * panel_len), panel_len) };
-                pack(group * self.to_channels + first, width.min(self.to_channels - first), to, width);
+                pack(i / panels, i % panels, unsafe { all.chunk(panel_len, i) });
             });
-            let shared = Shared::new(to);
-            parallel::tasks(image_groups * self.groups * panels, self.threads, |i| {
-                let (image_group, group, panel) = (i / panels / self.groups, i / panels % self.groups, i % panels);
-                let first = image_group * images;
-                let count = images.min(self.batch.saturating_sub(first));
-                // SAFETY: the panel was written above and nobody writes it now.
-                let weights =
-                    unsafe { std::slice::from_raw_parts(all.at((group * panels + panel) * panel_len), panel_len) };
-                self.block(isa, first, count, group, panel * width, weights, copied, &steps, shared);
+            let packed: &[T] = packed;
+            parallel::tasks(image_groups * self.groups, self.threads, |i| {
+                let group = i % self.groups;
+                for panel in 0..panels {
+                    block(i / self.groups, group, panel, &packed[(group * panels + panel) * panel_len..][..panel_len]);
+                }
             });
         });
     }
