@@ -40,6 +40,17 @@ pub enum Error {
         /// What was there.
         found: String,
     },
+    /// A line of a text file does not hold what it should.
+    MalformedLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What should have been there.
+        expected: String,
+        /// What was there.
+        found: String,
+    },
     /// A shape mistake in foreign data, caught by a `try_` method; the text is the panic's.
     Shape(String),
     /// Names that should be in a file and are not.
@@ -111,6 +122,12 @@ impl Error {
         }
     }
 
+    /// An [`Error::MalformedLine`] at a line of the file, counted from 1.
+    pub fn malformed_line(path: impl AsRef<Path>, line: usize, expected: impl Display, found: impl Display) -> Self {
+        let path = path.as_ref().to_owned();
+        Error::MalformedLine { path, line, expected: expected.to_string(), found: found.to_string() }
+    }
+
     /// An [`Error::Shape`] with this text.
     pub fn shape(message: impl Into<String>) -> Self {
         Error::Shape(message.into())
@@ -161,6 +178,9 @@ impl Display for Error {
             Error::Malformed { path, offset: None, expected, found } => {
                 write!(f, "{}: expected {expected}, found {found}", path.display())
             }
+            Error::MalformedLine { path, line, expected, found } => {
+                write!(f, "{}: at line {line}: expected {expected}, found {found}", path.display())
+            }
             Error::Shape(message) => f.write_str(message),
             Error::MissingKeys { path, keys } => {
                 write!(f, "{}: expected {}, found no such key", path.display(), keys.join(", "))
@@ -209,6 +229,7 @@ mod tests {
             (Error::io("a.csv", "a table", gone), "a.csv: expected a table, found: gone"),
             (Error::malformed("a", 4, "3 rows", 2), "a: at byte 4: expected 3 rows, found 2"),
             (Error::malformed("a", None, "a file", "a directory"), "a: expected a file, found a directory"),
+            (Error::malformed_line("a", 7, "a tag", "nothing"), "a: at line 7: expected a tag, found nothing"),
             (Error::shape("reshape: [2, 3] -> [7]"), "reshape: [2, 3] -> [7]"),
             (Error::missing_keys("m", keys()), "m: expected fc1.weight, fc1.bias, found no such key"),
             (Error::unknown_keys("m", keys()), "m: expected no key besides the model's, found fc1.weight, fc1.bias"),

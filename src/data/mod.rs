@@ -1,10 +1,11 @@
-//! Data sets, as bytes and numbers: IDX files, MNIST, and digits drawn by code; and batches of them, as tensors.
+//! Data sets, as bytes and numbers: IDX files, MNIST, digits drawn by code, and [`text`]; and batches of them, as tensors.
 
 mod dataset;
 mod digits;
 mod idx;
 mod loader;
 mod mnist;
+pub mod text;
 
 pub use dataset::{Dataset, Transformed};
 pub use digits::digits;

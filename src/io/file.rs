@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Opens a regular file to read; its length with it. `what` is what it should hold, for messages.
-pub(super) fn open(path: &Path, what: &str) -> Result<(File, u64)> {
+pub(crate) fn open(path: &Path, what: &str) -> Result<(File, u64)> {
     let failed = |e| Error::io(path, what, e);
     // Asked before opening: to open a pipe may wait forever.
     regular(path, &fs::metadata(path).map_err(failed)?, what)?;

@@ -26,6 +26,7 @@ mod model;
 mod safetensors;
 
 pub use any::AnyTensor;
+pub(crate) use file::open;
 pub use file::write_atomically;
 pub use model::{LoadOptions, Loaded, load, load_with, save, state};
 pub use safetensors::{TensorFile, load_tensors, save_tensors};
