@@ -3,7 +3,7 @@
 use crate::autograd::{Pull, is_recording, record_op};
 use crate::element::Float;
 use crate::kernels::conv::{self, After, Conv};
-use crate::shape::ensure;
+use crate::shape::{ensure, fail};
 use crate::tensor::Tensor;
 
 /// The options of a two-dimensional convolution: `[vertical, horizontal]`.
@@ -33,48 +33,62 @@ impl Default for Conv2dOptions {
     }
 }
 
+/// Checks the sizes of a convolution of any number of dimensions: the last ones of `x` and `weight`, as many as there are
+/// strides.
+#[track_caller]
+pub(super) fn check(
+    op: &str,
+    x: &[usize],
+    weight: &[usize],
+    [stride, padding, dilation]: [&[usize]; 3],
+    groups: usize,
+) {
+    let complain = |what: String| -> ! { fail(format!("{op}: {x:?} * {weight:?}: {what}")) };
+    let rank = 2 + stride.len();
+    if x.len() != rank {
+        let hint = if x.len() + 1 == rank { "; put a batch of one before it by unsqueeze(0)" } else { "" };
+        let size = if rank == 3 { "length" } else { "height, width" };
+        complain(format!("expected an input [batch, in, {size}], found {} dimensions{hint}", x.len()));
+    }
+    if weight.len() != rank {
+        let kernel = if rank == 3 { "kernel" } else { "kh, kw" };
+        complain(format!("expected a weight [out, in / groups, {kernel}], found {} dimensions", weight.len()));
+    }
+    if groups == 0 || stride.contains(&0) || dilation.contains(&0) {
+        complain(format!("expected stride, dilation and groups above 0, found {stride:?}, {dilation:?} and {groups}"));
+    }
+    if !weight[0].is_multiple_of(groups) {
+        complain(format!("expected a multiple of {groups} groups of output channels, found {}", weight[0]));
+    }
+    if x[1] != weight[1] * groups {
+        let expected = weight[1] * groups;
+        complain(format!("expected {expected} input channels in {groups} groups, found {}", x[1]));
+    }
+    for i in 0..stride.len() {
+        let (kernel, size) = (weight[2 + i], x[2 + i] + 2 * padding[i]);
+        if kernel == 0 || dilation[i] * (kernel - 1) >= size {
+            let reach = if kernel == 0 { 0 } else { dilation[i] * (kernel - 1) + 1 };
+            complain(format!(
+                "expected a kernel of 1 to {size}, the padded input, found {reach} along dimension {}",
+                2 + i
+            ));
+        }
+    }
+}
+
+/// Checks the shape of a bias.
+#[track_caller]
+pub(super) fn check_bias<T: Float>(op: &str, bias: Option<&Tensor<T>>, channels: usize) {
+    if let Some(bias) = bias {
+        ensure(bias.shape() == [channels], || format!("{op}: bias {:?}: expected [{channels}]", bias.shape()));
+    }
+}
+
 /// The sizes of a convolution from those of its input and weight, which are checked.
 #[track_caller]
 fn sizes(op: &str, x: &[usize], weight: &[usize], options: &Conv2dOptions) -> Conv {
     let &Conv2dOptions { stride, padding, dilation, groups, .. } = options;
-    ensure(x.len() == 4, || {
-        let hint = if x.len() == 3 { "; put a batch of one image before it by unsqueeze(0)" } else { "" };
-        format!(
-            "{op}: {x:?} * {weight:?}: expected an input [batch, in, height, width], found {} dimensions{hint}",
-            x.len()
-        )
-    });
-    ensure(weight.len() == 4, || {
-        format!(
-            "{op}: {x:?} * {weight:?}: expected a weight [out, in / groups, kh, kw], found {} dimensions",
-            weight.len()
-        )
-    });
-    ensure(groups > 0 && [stride, dilation].iter().flatten().all(|&n| n > 0), || {
-        format!(
-            "{op}: {x:?} * {weight:?}: expected stride, dilation and groups above 0, found {stride:?}, {dilation:?} and {groups}"
-        )
-    });
-    ensure(weight[0].is_multiple_of(groups), || {
-        format!(
-            "{op}: {x:?} * {weight:?}: expected a multiple of {groups} groups of output channels, found {}",
-            weight[0]
-        )
-    });
-    ensure(x[1] == weight[1] * groups, || {
-        let expected = weight[1] * groups;
-        format!("{op}: {x:?} * {weight:?}: expected {expected} input channels in {groups} groups, found {}", x[1])
-    });
-    for i in [0, 1] {
-        let (kernel, size) = (weight[2 + i], x[2 + i] + 2 * padding[i]);
-        ensure(kernel > 0 && dilation[i] * (kernel - 1) < size, || {
-            let reach = if kernel == 0 { 0 } else { dilation[i] * (kernel - 1) + 1 };
-            format!(
-                "{op}: {x:?} * {weight:?}: expected a kernel of 1 to {size}, the padded input, found {reach} along dimension {}",
-                2 + i
-            )
-        });
-    }
+    check(op, x, weight, [&stride, &padding, &dilation], groups);
     Conv {
         batch: x[0],
         in_channels: x[1],
@@ -125,11 +139,7 @@ pub fn conv2d<T: Float>(
     options: Conv2dOptions,
 ) -> Tensor<T> {
     let conv = sizes("conv2d", x.shape(), weight.shape(), &options);
-    if let Some(bias) = bias {
-        ensure(bias.shape() == [conv.out_channels], || {
-            format!("conv2d: bias {:?}: expected [{}]", bias.shape(), conv.out_channels)
-        });
-    }
+    check_bias("conv2d", bias, conv.out_channels);
     let [h, w] = conv.output();
     let (x_packed, w_packed, bias_packed) = (x.packed(), weight.packed(), bias.map(Tensor::packed));
     let y = Tensor::build([conv.batch, conv.out_channels, h, w], |y| {
@@ -204,7 +214,7 @@ pub fn conv2d_grad_input<T: Float>(
     let conv = sizes(OP, &shape, weight.shape(), &options);
     check_output(OP, &conv, dy.shape());
     let (dy_packed, w_packed) = (dy.packed(), weight.packed());
-    let dx = Tensor::build(shape, |dx| conv::grad_input(&conv, dy_packed.elements(), w_packed.elements(), dx));
+    let dx = Tensor::build(shape, |dx| conv::grad_input(&conv, dy_packed.elements(), w_packed.elements(), None, dx));
     record_op(OP, dx, [dy, weight], || {
         let (dy_kept, w_kept) = (weight.is_tracked().then(|| dy.clone()), dy.is_tracked().then(|| weight.clone()));
         move |pull: Pull<T>| {

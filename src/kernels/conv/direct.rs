@@ -93,7 +93,7 @@ pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], af
     });
 }
 
-pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T], dx: &mut [T]) {
+pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T], bias: Option<&[T]>, dx: &mut [T]) {
     let (taps, depth, from_size) = (conv.taps(), conv.depth(), conv.output());
     let (group_in, group_out) = (conv.group_in(), conv.group_out());
     let pass = Pass {
@@ -111,7 +111,7 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
                 (at % conv.stride[i] == 0 && at / conv.stride[i] < from_size[i]).then_some(at / conv.stride[i])
             })
         }),
-        after: After::default(),
+        after: After { bias, relu: false },
         threads: conv.threads(),
     };
     pass.run(isa, dx, |channel, width, to, stride| {

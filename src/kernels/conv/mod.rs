@@ -171,24 +171,28 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: &[T], after: After<T>, y:
 }
 
 /// The gradient of the input: `dx[b, c, h, w] = sum over o, u, v of weight[o, c, u, v] dy[b, o, i, j]` where
-/// `h = i s + u d - p` and `w = j s + v d - p`.
+/// `h = i s + u d - p` and `w = j s + v d - p`; plus `bias[c]` where it is given: a transposed convolution has one.
 ///
 /// # Panics
 /// When the sizes contradict each other, or a slice does not have its size.
-pub fn grad_input<T: Float>(conv: &Conv, dy: &[T], weight: &[T], dx: &mut [T]) {
+pub fn grad_input<T: Float>(conv: &Conv, dy: &[T], weight: &[T], bias: Option<&[T]>, dx: &mut [T]) {
     conv.check(dx, weight, dy);
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), conv.in_channels, "conv: bias of the input of {conv:?}");
+    }
     if dx.is_empty() {
         return;
     }
     if dy.is_empty() {
-        return dx.fill(T::ZERO);
+        let planes = dx.chunks_mut(conv.in_plane()).enumerate();
+        return planes.for_each(|(i, dx)| dx.fill(bias.map_or(T::ZERO, |bias| bias[i % conv.in_channels])));
     }
     let isa = simd::isa();
     // With a few channels most lanes of the direct way would idle.
     if conv.group_in() * 2 <= T::kernels(isa).lanes || pixels::is_unit(conv) {
-        pixels::grad_input(isa, conv, dy, weight, dx);
+        pixels::grad_input(isa, conv, dy, weight, bias, dx);
     } else {
-        direct::grad_input(isa, conv, dy, weight, dx);
+        direct::grad_input(isa, conv, dy, weight, bias, dx);
     }
 }
 

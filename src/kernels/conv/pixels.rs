@@ -219,12 +219,12 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
 }
 
 /// The gradient of the input: the products of all taps, strip by strip, each added where its tap has seen the input.
-pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T], dx: &mut [T]) {
+pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T], bias: Option<&[T]>, dx: &mut [T]) {
     if is_unit(conv) {
         // [in,out] . [out,pixels]
         let turned = Conv { in_channels: conv.out_channels, out_channels: conv.in_channels, ..*conv };
         let lie = Lie { group: weight.len() / conv.groups, row: 1, step: conv.depth() };
-        return product(isa, &turned, dy, weight, lie, After::default(), dx);
+        return product(isa, &turned, dy, weight, lie, After { bias, relu: false }, dx);
     }
     let kernels = T::kernels(isa);
     let width = kernels.width();
@@ -243,7 +243,9 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
             scratch(group_in * layout.plane(), |sums: &mut [T]| {
                 scratch(conv.group_out() * width + SLACK, |strip_buffer: &mut [T]| {
                     scratch(height * width, |tile: &mut [T]| {
-                        sums.fill(T::ZERO);
+                        for (c, sums) in sums.chunks_mut(layout.plane()).enumerate() {
+                            sums.fill(bias.map_or(T::ZERO, |bias| bias[group * group_in + c]));
+                        }
                         let mut shape = Vec::new();
                         for strip in strips(conv.output(), width, false, 0, 1) {
                             shape.clear();

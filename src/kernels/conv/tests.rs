@@ -1,12 +1,14 @@
 use super::*;
 use crate::kernels::testing::{bits, noise, on_every_machine};
 
-/// The three passes by their definition, in `f64`: y, dx, dw, db.
-fn reference(conv: &Conv, x: &[f64], weight: &[f64], bias: &[f64], dy: &[f64]) -> [Vec<f64>; 4] {
+/// The three passes by their definition, in `f64`: y, dx, dw, db. Both y and dx have a bias, `shift` is that of dx.
+fn reference(conv: &Conv, [x, weight, bias, dy, shift]: [&[f64]; 5]) -> [Vec<f64>; 4] {
     let [oh, ow] = conv.output();
     let (cg, og) = (conv.in_channels / conv.groups, conv.out_channels / conv.groups);
     let mut y = vec![0.0; conv.output_len()];
     let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; bias.len()]);
+    let plane = conv.input[0] * conv.input[1];
+    dx.iter_mut().enumerate().for_each(|(i, dx)| *dx = shift[i / plane % conv.in_channels]);
     for b in 0..conv.batch {
         for o in 0..conv.out_channels {
             for i in 0..oh {
@@ -46,27 +48,27 @@ enum Way {
     Pixels,
 }
 
-fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy]: [&[T]; 4], relu: bool) -> [Vec<T>; 4] {
+fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy, shift]: [&[T]; 5], relu: bool) -> [Vec<T>; 4] {
     let isa = simd::isa();
     // Not zeros: every number has to be written.
     let junk = T::of(77.0);
     let (mut y, mut dx) = (vec![junk; conv.output_len()], vec![junk; x.len()]);
     let (mut dw, mut db) = (vec![junk; weight.len()], vec![junk; bias.len()]);
-    let after = After { bias: Some(bias), relu };
+    let (after, shift) = (After { bias: Some(bias), relu }, Some(shift));
     match way {
         Way::Chosen => {
             forward(conv, x, weight, after, &mut y);
-            grad_input(conv, dy, weight, &mut dx);
+            grad_input(conv, dy, weight, shift, &mut dx);
             grad_weight(conv, x, dy, &mut dw, Some(&mut db));
         }
         Way::Direct => {
             direct::forward(isa, conv, x, weight, after, &mut y);
-            direct::grad_input(isa, conv, dy, weight, &mut dx);
+            direct::grad_input(isa, conv, dy, weight, shift, &mut dx);
             weight::grad_weight(isa, conv, x, dy, &mut dw, Some(&mut db));
         }
         Way::Pixels => {
             pixels::forward(isa, conv, x, weight, after, &mut y);
-            pixels::grad_input(isa, conv, dy, weight, &mut dx);
+            pixels::grad_input(isa, conv, dy, weight, shift, &mut dx);
             planes::grad_weight(isa, conv, x, dy, &mut dw);
             planes::grad_bias(isa, conv, dy, &mut db);
         }
@@ -75,18 +77,16 @@ fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy]: [&[T]; 4], rel
 }
 
 fn check<T: Float>(conv: Conv, way: Way) {
-    let lens = [conv.input_len(), conv.weight_len(), conv.out_channels, conv.output_len()];
+    let lens = [conv.input_len(), conv.weight_len(), conv.out_channels, conv.output_len(), conv.in_channels];
     let mut seed = 0;
     let exact = lens.map(|len| {
         seed += 1;
         // As the type holds them.
         noise(len, seed).into_iter().map(|x| T::of(x).to_f64()).collect::<Vec<f64>>()
     });
-    let [x, weight, bias, dy] = &exact;
-    let expected = reference(&conv, x, weight, bias, dy);
-    let magnitude = |v: &Vec<f64>| v.iter().map(|x| x.abs()).collect::<Vec<f64>>();
-    let [ax, aw, ab, ady] = exact.each_ref().map(magnitude);
-    let sizes = reference(&conv, &ax, &aw, &ab, &ady);
+    let expected = reference(&conv, exact.each_ref().map(|v| &v[..]));
+    let magnitudes = exact.each_ref().map(|v| v.iter().map(|x| x.abs()).collect::<Vec<f64>>());
+    let sizes = reference(&conv, magnitudes.each_ref().map(|v| &v[..]));
     let typed = exact.each_ref().map(|v| v.iter().map(|&x| T::of(x)).collect::<Vec<T>>());
     let relu = conv.batch % 2 == 1;
     let results = on_every_machine(
