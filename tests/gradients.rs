@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use wengert::autograd::{gradcheck, gradgradcheck, recorded_ops};
 use wengert::nn::{
-    AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormOptions, CellOptions, Conv2d, Conv2dOptions, Dropout, Embedding,
+    AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormOptions, CellOptions, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions,
+    ConvTranspose1d, ConvTranspose1dOptions, ConvTranspose2d, ConvTranspose2dOptions, Dropout, Embedding,
     EmbeddingOptions, Flatten, GELU, Gru, GruCell, GruOptions, Layer, LayerNorm, LayerNormOptions, LeakyReLU, Linear,
     LinearOptions, LogSoftmax, Lstm, LstmCell, LstmOptions, MaxPool2d, Module, Nonlinearity, ReLU, Rnn, RnnCell,
     RnnCellOptions, RnnOptions, Sigmoid, Softmax, Tanh, Walk, WalkMut,
@@ -178,6 +179,12 @@ fn every_layer_agrees_with_finite_differences() {
     check_layer("Linear without bias", Linear::with(4, 3, LinearOptions { bias: false }), randn(&[2, 5, 4]));
     check_layer("Conv2d", Conv2d::with(2, 3, 3, Conv2dOptions::default()), randn(&[2, 2, 5, 4]));
     check_layer("Conv2d with options", Conv2d::with(2, 3, [3, 2], conv), randn(&[2, 2, 5, 4]));
+    let options = Conv1dOptions { stride: 2, padding: 1, groups: 2, ..Default::default() };
+    check_layer("Conv1d", Conv1d::with(2, 4, 3, options), randn(&[2, 2, 6]));
+    let options = ConvTranspose2dOptions { stride: [2, 1], output_padding: [1, 0], ..Default::default() };
+    check_layer("ConvTranspose2d", ConvTranspose2d::with(2, 3, [3, 2], options), randn(&[2, 2, 3, 4]));
+    let options = ConvTranspose1dOptions { stride: 2, padding: 1, ..Default::default() };
+    check_layer("ConvTranspose1d", ConvTranspose1d::with(2, 3, 3, options), randn(&[2, 2, 4]));
     check_layer("MaxPool2d", MaxPool2d::new(2), randn(&[2, 2, 5, 4]));
     check_layer("AvgPool2d", AvgPool2d::new([2, 1]), randn(&[2, 2, 5, 4]));
     check_layer("BatchNorm1d", BatchNorm1d::with(3, BatchNormOptions::default()), randn(&[6, 3]));

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use wengert::io::{self, TensorFile};
 use wengert::loss::{self, BinaryCrossEntropyOptions, CrossEntropyOptions, Reduction};
 use wengert::nn::{
-    BatchNorm2d, Conv2d, Conv2dOptions, Embedding, EmbeddingOptions, Gru, GruCell, GruOptions, Layer, LayerNorm,
+    BatchNorm2d, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, ConvTranspose1d, ConvTranspose1dOptions,
+    ConvTranspose2d, ConvTranspose2dOptions, Embedding, EmbeddingOptions, Gru, GruCell, GruOptions, Layer, LayerNorm,
     Linear, LinearOptions, Lstm, LstmCell, LstmOptions, LstmState, Module, Nonlinearity, Rnn, RnnCell, RnnCellOptions,
     RnnOptions, Slot, Tanh,
 };
@@ -265,6 +266,38 @@ fn every_fixture_agrees() {
     all.check("conv2d_pointwise", |x| {
         ops::conv2d(&x[0], &x[1], None, Options { stride: [2, 2], ..Default::default() })
     });
+    all.check("conv_transpose2d", |x| ops::conv_transpose2d(&x[0], &x[1], Some(&x[2]), Default::default()));
+    all.check("conv_transpose2d_all", |x| {
+        let options = ConvTranspose2dOptions {
+            stride: [2, 3],
+            padding: [1, 2],
+            output_padding: [1, 2],
+            dilation: [1, 2],
+            groups: 2,
+            ..Default::default()
+        };
+        ops::conv_transpose2d(&x[0], &x[1], Some(&x[2]), options)
+    });
+    all.check("conv_transpose2d_far", |x| {
+        let options =
+            ConvTranspose2dOptions { padding: [1, 1], output_padding: [2, 2], dilation: [3, 3], ..Default::default() };
+        ops::conv_transpose2d(&x[0], &x[1], None, options)
+    });
+    all.check("conv1d", |x| {
+        let options = Conv1dOptions { stride: 2, padding: 1, dilation: 2, groups: 2, ..Default::default() };
+        ops::conv1d(&x[0], &x[1], Some(&x[2]), options)
+    });
+    all.check("conv_transpose1d", |x| {
+        let options = ConvTranspose1dOptions {
+            stride: 2,
+            padding: 1,
+            output_padding: 1,
+            dilation: 2,
+            groups: 2,
+            ..Default::default()
+        };
+        ops::conv_transpose1d(&x[0], &x[1], Some(&x[2]), options)
+    });
     all.check("max_pool2d", |x| ops::max_pool2d(&x[0], 2, MaxPool2dOptions::default()));
     all.check("max_pool2d_all", |x| {
         let options = MaxPool2dOptions { stride: Some([2, 1]), padding: [1, 0], dilation: [1, 2], ceil_mode: true };
@@ -281,6 +314,19 @@ fn every_fixture_agrees() {
     all.layer("linear_no_bias", Linear::with(4, 3, LinearOptions { bias: false }), true);
     let options = Conv2dOptions { stride: [2, 2], padding: [1, 1], ..Default::default() };
     all.layer("conv_layer", Conv2d::with(3, 4, 3, options), true);
+    let options = Conv1dOptions { stride: 2, padding: 1, groups: 2, ..Default::default() };
+    all.layer("conv1d_layer", Conv1d::with(4, 6, 3, options), true);
+    let options = ConvTranspose2dOptions {
+        stride: [2, 2],
+        padding: [1, 1],
+        output_padding: [1, 1],
+        groups: 2,
+        dilation: [2, 2],
+        ..Default::default()
+    };
+    all.layer("conv_transpose_layer", ConvTranspose2d::with(4, 6, 3, options), true);
+    let options = ConvTranspose1dOptions { stride: 2, padding: 1, bias: false, ..Default::default() };
+    all.layer("conv_transpose1d_layer", ConvTranspose1d::with(4, 6, 4, options), true);
     all.layer("batch_norm", BatchNorm2d::new(3), true);
     all.layer("batch_norm_eval", BatchNorm2d::new(3), false);
     all.layer("layer_norm", LayerNorm::new([4, 6]), true);

@@ -1,101 +1,179 @@
-//! The convolution layer.
+//! The convolution layers.
 
 use super::param::{Name, Param};
 use super::summary::Call;
 use super::{Layer, Module, Walk, WalkMut};
 use crate::element::Float;
-use crate::ops::{self, Conv2dOptions};
+use crate::ops::{self, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions};
 use crate::shape::{Pair, ensure};
 use crate::tensor::Tensor;
 
-/// A two-dimensional convolution: [`ops::conv2d`] with a weight and a bias of its own.
-///
-/// * input `[batch, in, h, w]`, output `[batch, out, oh, ow]` with
-///   `oh = (h + 2 padding - dilation (kh - 1) - 1) / stride + 1`
-/// * `weight` `[out, in / groups, kh, kw]`, `bias` `[out]`, both initialised uniformly in `+-1 / sqrt(fan_in)` with
-///   `fan_in = in / groups * kh * kw`, as PyTorch does
-///
-/// ```
-/// use wengert::{Tensor, nn::{Conv2d, Conv2dOptions, Layer}};
-/// let layer = Conv2d::new(1, 32, 3);
-/// assert_eq!(layer.forward(&Tensor::zeros([64, 1, 28, 28])).shape(), [64, 32, 26, 26]);
-///
-/// let options = Conv2dOptions { stride: [2, 2], padding: [1, 0], ..Default::default() };
-/// let halving = Conv2d::with(1, 8, [3, 2], options);
-/// assert_eq!(halving.forward(&Tensor::zeros([1, 1, 28, 28])).shape(), [1, 8, 14, 14]);
-/// ```
-///
-/// # Panics
-/// In `forward`, when the input is not `[batch, in, h, w]` or smaller than the kernel.
-#[derive(Clone, Debug)]
-pub struct Conv2d<T: Float = f32> {
-    /// `[out, in / groups, kh, kw]`.
-    pub weight: Param<T>,
-    /// `[out]`, or none.
-    pub bias: Option<Param<T>>,
-    options: Conv2dOptions,
-    name: Name,
+/// Layers with a weight and a bias: `Name, Options, operation, |inputs, outputs, groups, kernel| weight shape,
+/// |x, y| numbers that meet every weight of their channel;`. The weight's second dimension is that of one group.
+macro_rules! conv {
+    ($(
+        $(#[$meta:meta])*
+        $name:ident, $Options:ident, $op:ident, ($Kernel:ty => |$k:ident| $sizes:expr),
+        |$inputs:ident, $outputs:ident| $channels:expr, |$x:ident, $y:ident| $positions:expr;
+    )+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        pub struct $name<T: Float = f32> {
+            /// The kernels.
+            pub weight: Param<T>,
+            /// `[out]`, or none.
+            pub bias: Option<Param<T>>,
+            options: $Options,
+            name: Name,
+        }
+
+        impl $name {
+            /// A layer from `inputs` to `outputs` channels with stride 1, without padding, with a bias.
+            #[track_caller]
+            pub fn new(inputs: usize, outputs: usize, kernel: $Kernel) -> $name {
+                $name::with(inputs, outputs, kernel, $Options::default())
+            }
+        }
+
+        impl<T: Float> $name<T> {
+            /// A layer from `inputs` to `outputs` channels, of either float type.
+            ///
+            /// # Panics
+            /// When the groups do not divide the channels.
+            #[track_caller]
+            pub fn with($inputs: usize, $outputs: usize, kernel: $Kernel, options: $Options) -> $name<T> {
+                let groups = options.groups;
+                ensure(groups > 0 && $inputs.is_multiple_of(groups) && $outputs.is_multiple_of(groups), || {
+                    format!(
+                        "{}: {} to {} channels: expected multiples of the groups, found {groups} groups",
+                        stringify!($name), $inputs, $outputs
+                    )
+                });
+                let [first, second] = $channels;
+                let $k = kernel;
+                let shape = [&[first, second / groups][..], &$sizes].concat();
+                // PyTorch's fan-in: of a transposed convolution too it is that of the second dimension.
+                let bound = 1.0 / (shape[1..].iter().product::<usize>().max(1) as f64).sqrt();
+                $name {
+                    weight: Param::uniform(&shape, bound),
+                    bias: options.bias.then(|| Param::uniform(&[$outputs], bound)),
+                    options,
+                    name: Name::default(),
+                }
+            }
+
+            /// What the layer was made with.
+            pub fn options(&self) -> $Options {
+                self.options
+            }
+        }
+
+        impl<T: Float> Module<T> for $name<T> {
+            fn visit(&self, walk: &mut Walk<T>) {
+                walk.name(&self.name);
+                walk.child("weight", &self.weight);
+                walk.child("bias", &self.bias);
+            }
+            fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
+                walk.name(&mut self.name);
+                walk.child("weight", &mut self.weight);
+                walk.child("bias", &mut self.bias);
+            }
+        }
+
+        impl<T: Float> Layer<T> for $name<T> {
+            #[track_caller]
+            fn forward(&self, $x: &Tensor<T>) -> Tensor<T> {
+                let call = Call::enter(stringify!($name), Some(&self.name));
+                let y = ops::$op($x, &self.weight, self.bias.as_deref(), self.options);
+                call.leave(y, |$y| {
+                    let (weight, bias) = (self.weight.numel(), self.bias.as_ref().map_or(0, |b| b.numel()));
+                    let per_position = weight / self.weight.size(0).max(1);
+                    (weight + bias, (2 * $positions * per_position) as u64)
+                })
+            }
+        }
+    )+};
 }
 
-impl Conv2d {
-    /// A layer from `inputs` to `outputs` channels with stride 1, without padding, with a bias.
-    #[track_caller]
-    pub fn new(inputs: usize, outputs: usize, kernel: impl Into<Pair>) -> Conv2d {
-        Conv2d::with(inputs, outputs, kernel, Conv2dOptions::default())
-    }
-}
-
-impl<T: Float> Conv2d<T> {
-    /// A layer from `inputs` to `outputs` channels, of either float type.
+conv! {
+    /// A two-dimensional convolution: [`ops::conv2d`] with a weight and a bias of its own.
+    ///
+    /// * input `[batch, in, h, w]`, output `[batch, out, oh, ow]` with
+    ///   `oh = (h + 2 padding - dilation (kh - 1) - 1) / stride + 1`
+    /// * `weight` `[out, in / groups, kh, kw]`, `bias` `[out]`, both initialised uniformly in `+-1 / sqrt(fan_in)` with
+    ///   `fan_in = in / groups * kh * kw`, as PyTorch does
+    ///
+    /// ```
+    /// use wengert::{Tensor, nn::{Conv2d, Conv2dOptions, Layer}};
+    /// let layer = Conv2d::new(1, 32, 3);
+    /// assert_eq!(layer.forward(&Tensor::zeros([64, 1, 28, 28])).shape(), [64, 32, 26, 26]);
+    ///
+    /// let options = Conv2dOptions { stride: [2, 2], padding: [1, 0], ..Default::default() };
+    /// let halving = Conv2d::with(1, 8, [3, 2], options);
+    /// assert_eq!(halving.forward(&Tensor::zeros([1, 1, 28, 28])).shape(), [1, 8, 14, 14]);
+    /// ```
     ///
     /// # Panics
-    /// When the groups do not divide the channels.
-    #[track_caller]
-    pub fn with(inputs: usize, outputs: usize, kernel: impl Into<Pair>, options: Conv2dOptions) -> Conv2d<T> {
-        let (Pair([kh, kw]), groups) = (kernel.into(), options.groups);
-        ensure(groups > 0 && inputs.is_multiple_of(groups) && outputs.is_multiple_of(groups), || {
-            format!("Conv2d: {inputs} to {outputs} channels: expected multiples of the groups, found {groups} groups")
-        });
-        let shape = [outputs, inputs / groups, kh, kw];
-        let bound = 1.0 / (shape[1..].iter().product::<usize>().max(1) as f64).sqrt();
-        Conv2d {
-            weight: Param::uniform(&shape, bound),
-            bias: options.bias.then(|| Param::uniform(&[outputs], bound)),
-            options,
-            name: Name::default(),
-        }
-    }
+    /// In `forward`, when the input is not `[batch, in, h, w]` or smaller than the kernel.
+    Conv2d, Conv2dOptions, conv2d, (impl Into<Pair> => |kernel| kernel.into().0),
+    |inputs, outputs| [outputs, inputs], |x, y| y.numel();
 
-    /// Stride, padding, dilation and groups.
-    pub fn options(&self) -> Conv2dOptions {
-        self.options
-    }
-}
+    /// A one-dimensional convolution: [`ops::conv1d`] with a weight and a bias of its own.
+    ///
+    /// * input `[batch, in, length]`, output `[batch, out, l]` with
+    ///   `l = (length + 2 padding - dilation (kernel - 1) - 1) / stride + 1`
+    /// * `weight` `[out, in / groups, kernel]`, `bias` `[out]`, initialised as those of [`Conv2d`]
+    ///
+    /// ```
+    /// use wengert::{Tensor, nn::{Conv1d, Layer}};
+    /// let layer = Conv1d::new(8, 16, 3);
+    /// assert_eq!(layer.forward(&Tensor::zeros([4, 8, 100])).shape(), [4, 16, 98]);
+    /// ```
+    ///
+    /// # Panics
+    /// In `forward`, when the input is not `[batch, in, length]` or shorter than the kernel.
+    Conv1d, Conv1dOptions, conv1d, (usize => |kernel| [kernel]),
+    |inputs, outputs| [outputs, inputs], |x, y| y.numel();
 
-impl<T: Float> Module<T> for Conv2d<T> {
-    fn visit(&self, walk: &mut Walk<T>) {
-        walk.name(&self.name);
-        walk.child("weight", &self.weight);
-        walk.child("bias", &self.bias);
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
-        walk.name(&mut self.name);
-        walk.child("weight", &mut self.weight);
-        walk.child("bias", &mut self.bias);
-    }
-}
+    /// A two-dimensional transposed convolution, also called deconvolution: [`ops::conv_transpose2d`] with a weight and a bias
+    /// of its own. With a stride it makes images larger.
+    ///
+    /// * input `[batch, in, h, w]`, output `[batch, out, oh, ow]` with
+    ///   `oh = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1`
+    /// * `weight` `[in, out / groups, kh, kw]`, `bias` `[out]`, both initialised uniformly in `+-1 / sqrt(fan)` with
+    ///   `fan = out / groups * kh * kw`, as PyTorch does
+    ///
+    /// ```
+    /// use wengert::{Tensor, nn::{ConvTranspose2d, ConvTranspose2dOptions, Layer}};
+    /// let options = ConvTranspose2dOptions { stride: [2, 2], padding: [1, 1], ..Default::default() };
+    /// let doubling = ConvTranspose2d::with(128, 64, 4, options);
+    /// assert_eq!(doubling.forward(&Tensor::zeros([2, 128, 7, 7])).shape(), [2, 64, 14, 14]);
+    /// ```
+    ///
+    /// # Panics
+    /// In `forward`, when the input is not `[batch, in, h, w]`, the padding leaves nothing of the output, or the output padding
+    /// is not less than stride or dilation.
+    ConvTranspose2d, ConvTranspose2dOptions, conv_transpose2d, (impl Into<Pair> => |kernel| kernel.into().0),
+    |inputs, outputs| [inputs, outputs], |x, _y| x.numel();
 
-impl<T: Float> Layer<T> for Conv2d<T> {
-    #[track_caller]
-    fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
-        let call = Call::enter("Conv2d", Some(&self.name));
-        let y = ops::conv2d(x, &self.weight, self.bias.as_deref(), self.options);
-        call.leave(y, |y| {
-            let (weight, bias) = (self.weight.numel(), self.bias.as_ref().map_or(0, |b| b.numel()));
-            let per_output = weight / self.weight.size(0).max(1);
-            (weight + bias, (2 * y.numel() * per_output) as u64)
-        })
-    }
+    /// A one-dimensional transposed convolution: [`ops::conv_transpose1d`] with a weight and a bias of its own.
+    ///
+    /// * input `[batch, in, length]`, output `[batch, out, l]` with
+    ///   `l = (length - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1`
+    /// * `weight` `[in, out / groups, kernel]`, `bias` `[out]`, initialised as those of [`ConvTranspose2d`]
+    ///
+    /// ```
+    /// use wengert::{Tensor, nn::{ConvTranspose1d, ConvTranspose1dOptions, Layer}};
+    /// let options = ConvTranspose1dOptions { stride: 2, ..Default::default() };
+    /// let doubling = ConvTranspose1d::with(8, 4, 2, options);
+    /// assert_eq!(doubling.forward(&Tensor::zeros([1, 8, 50])).shape(), [1, 4, 100]);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`ConvTranspose2d`].
+    ConvTranspose1d, ConvTranspose1dOptions, conv_transpose1d, (usize => |kernel| [kernel]),
+    |inputs, outputs| [inputs, outputs], |x, _y| x.numel();
 }
 
 #[cfg(test)]
@@ -108,9 +186,12 @@ mod tests {
         let options = Conv2dOptions { groups: 2, ..Default::default() };
         let layer: Conv2d<f64> = Conv2d::with(8, 64, [3, 2], options);
         assert_eq!(layer.weight.shape(), [64, 4, 3, 2]);
+        let options = ConvTranspose2dOptions { groups: 2, ..Default::default() };
+        let transposed: ConvTranspose2d<f64> = ConvTranspose2d::with(64, 8, [3, 2], options);
+        assert_eq!(transposed.weight.shape(), [64, 4, 3, 2]);
         let bound = 1.0 / 24.0_f64.sqrt();
-        for values in [layer.weight.to_vec(), layer.bias.as_ref().expect("a bias").to_vec()] {
-            let largest = values.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+        for values in [layer.weight, transposed.weight, layer.bias.expect("a bias")] {
+            let largest = values.to_vec().iter().fold(0.0_f64, |a, x| a.max(x.abs()));
             assert!(largest <= bound && largest > 0.9 * bound, "{largest} of {bound}");
         }
     }
@@ -121,6 +202,11 @@ mod tests {
         let row = &layer.summary(&[2, 3, 10, 7]).rows[0];
         assert_eq!(*row.output, [2, 8, 8, 5]);
         assert_eq!(row.parameters, 8 * 3 * 9 + 8);
+        assert_eq!(row.flops, 2 * (2 * 8 * 8 * 5) * 27);
+        // The convolution of which it is the gradient does the same products.
+        let row = &ConvTranspose2d::new(8, 3, 3).summary(&[2, 8, 8, 5]).rows[0];
+        assert_eq!((*row.output).to_vec(), [2, 3, 10, 7]);
+        assert_eq!(row.parameters, 8 * 3 * 9 + 3);
         assert_eq!(row.flops, 2 * (2 * 8 * 8 * 5) * 27);
     }
 
@@ -136,5 +222,11 @@ mod tests {
         let layer: Conv2d = Conv2d::new(3, 8, 3);
         let error = layer.try_forward(&Tensor::zeros([3, 8, 8])).expect_err("an error").to_string();
         assert!(error.contains("unsqueeze(0)") && error.contains("(in Conv2d)"), "{error}");
+    }
+
+    #[test]
+    #[should_panic(expected = "ConvTranspose1d: 3 to 8 channels: expected multiples of the groups, found 2 groups")]
+    fn groups_that_do_not_divide_the_channels_are_refused() {
+        ConvTranspose1d::<f32>::with(3, 8, 2, ConvTranspose1dOptions { groups: 2, ..Default::default() });
     }
 }

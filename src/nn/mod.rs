@@ -16,9 +16,11 @@ mod recurrent;
 mod sequential;
 mod summary;
 
-pub use crate::ops::{AvgPool2dOptions, Conv2dOptions, MaxPool2dOptions};
+pub use crate::ops::{
+    AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions, MaxPool2dOptions,
+};
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
-pub use conv::Conv2d;
+pub use conv::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d};
 pub use dropout::Dropout;
 pub use embedding::{Embedding, EmbeddingOptions};
 pub use flatten::Flatten;

@@ -10,6 +10,8 @@ pub mod binary;
 mod cast;
 mod compare;
 mod conv;
+mod conv1d;
+mod conv_transpose;
 mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -26,6 +28,8 @@ pub mod unary;
 mod view;
 
 pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use conv_transpose::{ConvTranspose2dOptions, conv_transpose2d};
+pub use conv1d::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};
 pub(crate) use cross_entropy::softmax_cross_entropy;
 pub use dropout::dropout;
 pub use embedding::{embedding, embedding_padded};

@@ -178,6 +178,24 @@ pub fn rows() -> Vec<Row> {
             };
             ops::conv2d(&x[0], &x[1], None, options)
         };
+        "conv_transpose2d" (-2.0, 2.0) {[2, 3, 2, 4] [3, 2, 3, 2] [2]} | {[1, 1, 1, 1] [1, 1, 1, 1] [1]} | {[0, 2, 3, 3] [2, 2, 2, 2] [2]}:
+            |x| ops::conv_transpose2d(&x[0], &x[1], Some(&x[2]), ops::ConvTranspose2dOptions::default());
+        "conv_transpose2d with options" (-2.0, 2.0) {[2, 4, 3, 4] [4, 3, 3, 2]}: |x| {
+            let options = ops::ConvTranspose2dOptions {
+                stride: [2, 3], padding: [1, 0], output_padding: [1, 2], dilation: [1, 2], groups: 2, ..Default::default()
+            };
+            ops::conv_transpose2d(&x[0], &x[1], None, options)
+        };
+        "conv1d" (-2.0, 2.0) {[2, 4, 7] [6, 2, 3] [6]} | {[0, 4, 7] [2, 2, 1] [2]}: |x| {
+            let options = ops::Conv1dOptions { stride: 2, padding: 1, dilation: 2, groups: 2, ..Default::default() };
+            ops::conv1d(&x[0], &x[1], Some(&x[2]), options)
+        };
+        "conv_transpose1d" (-2.0, 2.0) {[2, 4, 3] [4, 3, 3] [6]} | {[0, 4, 7] [4, 1, 3] [2]}: |x| {
+            let options = ops::ConvTranspose1dOptions {
+                stride: 2, padding: 1, output_padding: 1, dilation: 2, groups: 2, ..Default::default()
+            };
+            ops::conv_transpose1d(&x[0], &x[1], Some(&x[2]), options)
+        };
         "max_pool2d" (-2.0, 2.0) {[2, 3, 5, 4]} | {[1, 1, 2, 2]} | {[0, 2, 4, 4]}:
             |x| ops::max_pool2d(&x[0], 2, ops::MaxPool2dOptions::default());
         "max_pool2d with options" (-2.0, 2.0) {[2, 2, 6, 7]}: |x| {
