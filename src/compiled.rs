@@ -44,6 +44,8 @@ fn floats<T: Float>() -> Vec<*const ()> {
         ops::linear::<T> as *const (),
         ops::max_pool2d_of::<T> as *const (),
         ops::recurrent::<T> as *const (),
+        ops::scaled_dot_product_attention::<T> as *const (),
+        ops::self_attention::<T> as *const (),
         ops::softmax_cross_entropy::<T> as *const (),
         ops::stack::<T> as *const (),
         loss::binary_cross_entropy_with_logits_with::<T> as *const (),

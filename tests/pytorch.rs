@@ -14,7 +14,7 @@ use wengert::nn::{
     Linear, LinearOptions, Lstm, LstmCell, LstmOptions, LstmState, Module, Nonlinearity, Rnn, RnnCell, RnnCellOptions,
     RnnOptions, Slot, Tanh,
 };
-use wengert::ops::{self, AvgPool2dOptions, Conv2dOptions as Options, MaxPool2dOptions};
+use wengert::ops::{self, AttentionOptions, AvgPool2dOptions, Conv2dOptions as Options, MaxPool2dOptions};
 use wengert::optim::{Adam, AdamOptions, AdamW, Optimizer, Sgd, SgdOptions};
 use wengert::{Gradients, Tensor, record, sequential};
 
@@ -297,6 +297,15 @@ fn every_fixture_agrees() {
             ..Default::default()
         };
         ops::conv_transpose1d(&x[0], &x[1], Some(&x[2]), options)
+    });
+    all.check("attention", |x| ops::scaled_dot_product_attention(&x[0], &x[1], &x[2], Default::default()));
+    all.check("attention_causal", |x| {
+        let options = AttentionOptions { is_causal: true, scale: Some(0.3), ..Default::default() };
+        ops::scaled_dot_product_attention(&x[0], &x[1], &x[2], options)
+    });
+    all.check("attention_mask", |x| {
+        let options = AttentionOptions { attn_mask: Some(x[3].clone()), ..Default::default() };
+        ops::scaled_dot_product_attention(&x[0], &x[1], &x[2], options)
     });
     all.check("max_pool2d", |x| ops::max_pool2d(&x[0], 2, MaxPool2dOptions::default()));
     all.check("max_pool2d_all", |x| {

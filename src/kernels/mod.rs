@@ -4,6 +4,7 @@
 //! curious users reach it; its functions may change between minor versions.
 #![allow(unsafe_code, reason = "instruction sets and disjoint writes; each block states why it is sound")]
 
+pub mod attention;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;

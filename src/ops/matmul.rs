@@ -15,7 +15,7 @@ fn matrix<T: Float>(x: &Tensor<T>) -> Mat<'_, T> {
 }
 
 /// Where each matrix of a batch begins, in elements from the view's first.
-fn offsets(batch: &[usize], strides: &[usize]) -> Vec<usize> {
+pub(super) fn offsets(batch: &[usize], strides: &[usize]) -> Vec<usize> {
     let mut offsets = vec![0];
     for (&size, &stride) in batch.iter().zip(strides) {
         offsets = offsets.iter().flat_map(|&o| (0..size).map(move |i| o + i * stride)).collect();

@@ -6,6 +6,7 @@
 //! kernel is faster it is taken only when recording is off.
 
 mod arithmetic;
+mod attention;
 pub mod binary;
 mod cast;
 mod compare;
@@ -27,6 +28,7 @@ mod softmax;
 pub mod unary;
 mod view;
 
+pub use attention::{AttentionOptions, scaled_dot_product_attention, self_attention};
 pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use conv_transpose::{ConvTranspose2dOptions, conv_transpose2d};
 pub use conv1d::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};

@@ -236,6 +236,20 @@ pub fn rows() -> Vec<Row> {
             |x| recurrent(Cell::Lstm, x, [None, None, Some(3), None, None], true, Some(&[2, 1]));
         "recurrent: GRU" (-2.0, 2.0) {[3, 2, 2] [9, 2] [9, 3] [9] [9] [2, 3]} | {[2, 2, 1] [3, 1] [3, 1] [3] [3] [2, 1]}:
             |x| recurrent(Cell::Gru, x, [Some(3), Some(4), None, Some(5), None], true, Some(&[2, 1]));
+        "scaled_dot_product_attention" (-2.0, 2.0) {[2, 3, 4] [2, 5, 4] [2, 5, 3]} | {[1, 1] [1, 1] [1, 1]} | {[0, 3, 2] [0, 3, 2] [0, 3, 1]}:
+            |x| ops::scaled_dot_product_attention(&x[0], &x[1], &x[2], ops::AttentionOptions::default());
+        "scaled_dot_product_attention with options" (-2.0, 2.0) {[2, 3, 4, 2] [3, 3, 2] [2, 1, 3, 3]}: |x| {
+            let options = ops::AttentionOptions { is_causal: true, scale: Some(0.4), ..Default::default() };
+            ops::scaled_dot_product_attention(&x[0], &x[1], &x[2], options)
+        };
+        "scaled_dot_product_attention with a mask" (-2.0, 2.0) {[2, 3, 4] [2, 5, 4] [2, 5, 3]}: |x| {
+            let mask = Tensor::from([0.5, f64::NEG_INFINITY, 0.0, -1.0, 2.0]);
+            let options = ops::AttentionOptions { attn_mask: Some(mask), ..Default::default() };
+            ops::scaled_dot_product_attention(&x[0], &x[1], &x[2], options)
+        };
+        "self_attention" (-2.0, 2.0) {[2, 3, 12]} | {[1, 1, 6]} | {[0, 2, 6]}: |x| {
+            ops::self_attention(&x[0], 2, ops::AttentionOptions { is_causal: true, ..Default::default() })
+        };
         "sum over some" (-2.0, 2.0) {[2, 3, 4]} | {[2, 1, 0]} | {[1, 1, 1]}: |x| x[0].sum_dim([0, -1], true);
         "sum_to" (-2.0, 2.0) {[2, 3, 4]} | {[1, 3, 1]}: |x| x[0].sum_to([3, 1]);
         "mean over some" (-2.0, 2.0) {[2, 3, 4]} | {[1, 1, 1]}: |x| x[0].mean_dim([0, 2], false);

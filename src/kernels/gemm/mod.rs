@@ -213,7 +213,7 @@ pub fn gemm_batched<T: Float>(
 }
 
 #[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
-fn run<T: Float>(
+pub(super) fn run<T: Float>(
     isa: Isa,
     [m, k, n]: [usize; 3],
     a: Mat<T>,
