@@ -1,5 +1,6 @@
 //! Training steps: forward, loss, backward and update, on data in memory. The throughput "elem/s" counts samples.
 
+#[allow(dead_code, reason = "some are timed beside the peers only")]
 #[path = "peers/networks.rs"]
 mod networks;
 

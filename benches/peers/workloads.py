@@ -158,6 +158,116 @@ def define_torch():
         of_texts = lambda net: loss_of(net, letters.T.contiguous(), following.T.contiguous())
         yield "batch first, fused", timed(training_step(net, of_texts, lambda net: adam(net, fused=True)))
 
+    class Generator(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(100, 7 * 7 * 128)
+            self.up = nn.Sequential(
+                nn.ReLU(), nn.ConvTranspose2d(128, 64, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(64, 1, 4, 2, 1), nn.Tanh()
+            )
+
+        def forward(self, z):
+            return self.up(self.fc(z).view(-1, 128, 7, 7))
+
+    def discriminator():
+        return nn.Sequential(
+            nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(64, 128, 4, 2, 1), nn.LeakyReLU(0.2),
+            nn.Flatten(), nn.Linear(6272, 1),
+        )
+
+    def dcgan_step(memory_format=torch.contiguous_format, compiled=False, **options):
+        g, d = Generator().to(memory_format=memory_format), discriminator().to(memory_format=memory_format)
+        g_optimizer, d_optimizer = (
+            torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999), **options) for net in (g, d)
+        )
+        make, judge = (torch.compile(g), torch.compile(d)) if compiled else (g, d)
+        real, z = (torch.rand(64, 1, 28, 28) * 2 - 1).to(memory_format=memory_format), torch.randn(64, 100)
+        ones, zeros, bce = torch.ones(64, 1), torch.zeros(64, 1), F.binary_cross_entropy_with_logits
+        trained = list(g.parameters())
+
+        def step():
+            fake = make(z)
+            d_optimizer.zero_grad(set_to_none=True)
+            d_loss = bce(judge(real), ones) + bce(judge(fake.detach()), zeros)
+            d_loss.backward()
+            d_optimizer.step()
+            g_optimizer.zero_grad(set_to_none=True)
+            g_loss = bce(judge(fake), ones)
+            g_loss.backward(inputs=trained)  # none for the discriminator
+            g_optimizer.step()
+            return d_loss.item(), g_loss.item()
+
+        return step
+
+    @workload("dcgan")
+    def _():
+        last = torch.channels_last
+        yield "eager, foreach", timed(dcgan_step(foreach=True))
+        yield "eager, fused", timed(dcgan_step(fused=True))
+        yield "channels last, fused", timed(dcgan_step(last, fused=True))
+        yield "compiled, fused", timed(dcgan_step(compiled=True, fused=True))
+        yield "compiled, channels last, fused", timed(dcgan_step(last, compiled=True, fused=True))
+
+    class GptBlock(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(128), nn.LayerNorm(128)
+            self.qkv, self.out = nn.Linear(128, 3 * 128), nn.Linear(128, 128)
+            self.fc1, self.fc2 = nn.Linear(128, 512), nn.Linear(512, 128)
+
+        def forward(self, x):
+            batch, length, width = x.shape
+            q, k, v = (
+                part.view(batch, length, 4, width // 4).transpose(1, 2) for part in self.qkv(self.norm1(x)).split(width, 2)
+            )
+            heads = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.out(heads.transpose(1, 2).reshape(batch, length, width))
+            return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+    class Gpt(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.positions = nn.Embedding(65, 128), nn.Embedding(64, 128)
+            self.blocks = nn.Sequential(*(GptBlock() for _ in range(4)))
+            self.norm, self.head = nn.LayerNorm(128), nn.Linear(128, 65)
+
+        def forward(self, characters):
+            return self.head(self.norm(self.blocks(self.tokens(characters) + self.positions.weight)))
+
+    @workload("gpt")
+    def _():
+        x = torch.arange(12 * 64) * 7 % 65
+        y = (torch.arange(12 * 64) + 1) * 7 % 65
+        adamw = lambda net, **options: torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01, **options)
+        loss_of = lambda net, x, y: F.cross_entropy(net(x).view(-1, 65), y)
+        return training(Gpt, loss_of, adamw, (x.view(12, 64), y))
+
+    class BasicBlock(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+            self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+            self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
+            self.downsample = nn.Identity()
+            if stride != 1 or inputs != outputs:
+                shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+                self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
+
+        def forward(self, x):
+            y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+            return F.relu(self.bn2(self.conv2(y)) + self.downsample(x), inplace=True)
+
+    def resnet18_cifar():
+        stages = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
+        blocks = [BasicBlock(*sizes) for i, o, s in stages for sizes in ((i, o, s), (o, o, 1))]
+        stem = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
+        return nn.Sequential(*stem, *blocks, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(512, 10))
+
+    @workload("resnet18_cifar")
+    def _():
+        sgd = lambda net, **options: torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, **options)
+        return training(resnet18_cifar, classified, sgd, (torch.rand(32, 3, 32, 32), classes(32)))
+
     @workload(r"infer (\d+)")
     def _(batch):
         x = torch.rand(batch, 1, 28, 28)

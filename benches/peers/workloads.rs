@@ -1,15 +1,15 @@
 //! The workloads and kernels: what a repeat does, and the work in it.
 
-use super::networks::{GruReader, LstmReader, mlp, mnist_cnn};
+use super::networks::{Generator, Gpt, GruReader, LstmReader, discriminator, mlp, mnist_cnn, resnet18_cifar};
 use std::fmt;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Instant;
 use wengert::data::{DataLoader, Mnist};
-use wengert::loss::cross_entropy;
-use wengert::nn::{Layer, Module, Sequential};
+use wengert::loss::{binary_cross_entropy_with_logits as bce, cross_entropy};
+use wengert::nn::{Layer, Module};
 use wengert::ops::{Conv2dOptions, conv2d, layer_norm};
-use wengert::optim::{Adam, Optimizer};
+use wengert::optim::{Adam, AdamOptions, AdamW, Optimizer, Sgd, SgdOptions};
 use wengert::{Tensor, record};
 
 /// Does the workload once and returns the seconds that count.
@@ -94,16 +94,30 @@ const fn reader(gates: f64) -> f64 {
 /// Letters of a step, and texts.
 const TEXT: [usize; 2] = [64, 32];
 
+/// The first convolution, and all: a stem, the four convolutions of 64 channels, and three stages that halve height and width
+/// and double the channels, whose first convolution and shortcut see half of them.
+const RESNET: (f64, f64) = {
+    let (stem, whole) = (3. * 64. * 9. * 1024., 64. * 64. * 9. * 1024.);
+    (stem, stem + 4. * whole + 3. * (3.5 * whole + whole / 18.) + 5120.)
+};
+/// For a character: the linear layers, and the products of attention with half of the others.
+const GPT: f64 = 4. * (128. * 384. + 65. * 128. + 128. * 128. + 2. * 128. * 512.) + 128. * 65.;
+/// The first layer, and all.
+const GENERATOR: (f64, f64) = (100. * 6272., 100. * 6272. + 128. * 64. * 16. * 49. + 64. * 16. * 196.);
+const DISCRIMINATOR: (f64, f64) = (64. * 16. * 196., 64. * 16. * 196. + 64. * 128. * 16. * 49. + 6272.);
+
 /// Forward and both gradients, but for that of the first layer's input.
 fn step_work((first, all): (f64, f64), batch: usize) -> Work {
     Work { flop: 2.0 * batch as f64 * (3.0 * all - first), sample: batch as f64, ..Default::default() }
 }
 
-fn training_step(mut net: Sequential, shape: &[usize]) -> Box<dyn FnMut() -> f32> {
-    let (x, y) = (Tensor::rand(shape), Tensor::from_fn([shape[0]], |i| i as i64 % 10));
-    let mut optimizer = Adam::new(1e-3);
+fn training_step<M: Module + 'static>(
+    mut net: M,
+    mut optimizer: impl Optimizer + 'static,
+    loss: impl Fn(&M) -> Tensor + 'static,
+) -> Box<dyn FnMut() -> f32> {
     Box::new(move || {
-        let loss = record(|| cross_entropy(&net.forward(&x), &y));
+        let loss = record(|| loss(&net));
         let value = loss.item();
         optimizer.step(&mut net, &loss.backward());
         value
@@ -111,24 +125,68 @@ fn training_step(mut net: Sequential, shape: &[usize]) -> Box<dyn FnMut() -> f32
 }
 
 /// A step on letters and those that follow.
-fn text_step<N: Module + 'static>(mut net: N, forward: fn(&N, &Tensor<i64>) -> Tensor) -> Box<dyn FnMut() -> f32> {
+fn text_step<N: Module + 'static>(net: N, forward: fn(&N, &Tensor<i64>) -> Tensor) -> Box<dyn FnMut() -> f32> {
     let letters = |ahead: usize| Tensor::from_fn(TEXT, |i| (i * i + 7 * (i + ahead)) as i64 % 65);
     let (x, y) = (letters(0), letters(1).flatten(0));
-    let mut optimizer = Adam::new(1e-3);
+    training_step(net, Adam::new(1e-3), move |net| cross_entropy(&forward(net, &x).reshape([y.numel(), 65]), &y))
+}
+
+fn classifying_step(
+    net: impl Layer + 'static,
+    optimizer: impl Optimizer + 'static,
+    shape: &[usize],
+) -> Box<dyn FnMut() -> f32> {
+    let (x, y) = (Tensor::rand(shape), Tensor::from_fn([shape[0]], |i| i as i64 % 10));
+    training_step(net, optimizer, move |net| cross_entropy(&net.forward(&x), &y))
+}
+
+/// The discriminator learns real images from made ones, then the generator what it is taken in by.
+fn dcgan_step() -> Box<dyn FnMut() -> [f32; 2]> {
+    let (mut g, mut d) = (Generator::new(), discriminator());
+    let options = AdamOptions { lr: 2e-4, betas: [0.5, 0.999], ..Default::default() };
+    let (mut g_optimizer, mut d_optimizer) = (Adam::with(options), Adam::with(options));
+    let (real, z) = (Tensor::rand([64, 1, 28, 28]) * 2.0 - 1.0, Tensor::randn([64, 100]));
+    let (ones, zeros) = (Tensor::ones([64, 1]), Tensor::zeros([64, 1]));
     Box::new(move || {
-        let loss = record(|| cross_entropy(&forward(&net, &x).reshape([y.numel(), 65]), &y));
-        let value = loss.item();
-        optimizer.step(&mut net, &loss.backward());
-        value
+        let fake = record(|| g.forward(&z));
+        let loss = record(|| bce(&d.forward(&real), &ones) + bce(&d.forward(&fake.detach()), &zeros));
+        let d_loss = loss.item();
+        d_optimizer.step(&mut d, &loss.backward());
+        d.freeze("");
+        let loss = record(|| bce(&d.forward(&fake), &ones));
+        drop(fake);
+        let g_loss = loss.item();
+        g_optimizer.step(&mut g, &loss.backward());
+        d.unfreeze("");
+        [d_loss, g_loss]
     })
 }
 
 fn networks(list: &mut List) {
-    list.add("mnist_cnn", step_work(MNIST_CNN, 64), || training_step(mnist_cnn(), &[64, 1, 28, 28]));
+    list.add("mnist_cnn", step_work(MNIST_CNN, 64), || {
+        classifying_step(mnist_cnn(), Adam::new(1e-3), &[64, 1, 28, 28])
+    });
     list.last().keep = true;
-    list.add("mlp", step_work(MLP, 64), || {
-        let net = mlp();
-        training_step(net, &[64, 784])
+    list.add("mlp", step_work(MLP, 64), || classifying_step(mlp(), Adam::new(1e-3), &[64, 784]));
+    list.last().keep = true;
+    // The discriminator sees real and made images and trains on both; for the generator it gives the gradient of the image
+    // alone, through all of its layers.
+    let products =
+        2.0 * (3.0 * DISCRIMINATOR.1 - DISCRIMINATOR.0) + 2.0 * DISCRIMINATOR.1 + 3.0 * GENERATOR.1 - GENERATOR.0;
+    list.add("dcgan", Work { flop: 2.0 * 64.0 * products, sample: 64.0, ..Default::default() }, dcgan_step);
+    list.last().keep = true;
+    list.add("gpt", step_work((0.0, GPT), 12 * 64), || {
+        let x = Tensor::from_fn([12, 64], |i| (i * 7 % 65) as i64);
+        let y = Tensor::from_fn([12 * 64], |i| ((i + 1) * 7 % 65) as i64);
+        let options = AdamOptions { lr: 1e-3, weight_decay: 0.01, ..Default::default() };
+        training_step(Gpt::new(), AdamW::with(options), move |net| {
+            cross_entropy(&net.forward(&x).reshape([12 * 64, 65]), &y)
+        })
+    });
+    list.last().keep = true;
+    list.add("resnet18_cifar", step_work(RESNET, 32), || {
+        let optimizer = Sgd::with(SgdOptions { lr: 0.1, momentum: 0.9, ..Default::default() });
+        classifying_step(resnet18_cifar(), optimizer, &[32, 3, 32, 32])
     });
     list.last().keep = true;
     let [steps, texts] = TEXT;
