@@ -10,7 +10,7 @@ use super::simd::{isa, simd};
 use crate::element::Float;
 
 /// Queries to a block.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 
 /// The sizes of an attention: `heads` times queries `[queries, size]`, keys `[keys, size]` and values `[keys, values]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,20 +127,28 @@ simd! {
     fn exponentials[T: Float](
         keys: usize, first: usize, causal: bool, scale: T, scores: &mut [T], inverse: &mut [T], logs: &mut [T],
     ) {
-        for (r, row) in scores.chunks_exact_mut(keys).enumerate() {
+        // A pass for each step: rows are short, and what ends one would wait for itself.
+        let mut maxima = [T::ZERO; BLOCK];
+        for (r, (row, max)) in scores.chunks_exact_mut(keys).zip(&mut maxima).enumerate() {
             for s in row.iter_mut() {
                 *s = *s * scale;
             }
             if causal {
                 row[(first + r + 1).min(keys)..].fill(T::LOWEST);
             }
-            let max = fold(row, row, T::LOWEST, |a, b| if b > a { b } else { a }, |x, _| x);
-            for s in row.iter_mut() {
+            *max = fold(row, row, T::LOWEST, |a, b| if b > a { b } else { a }, |x, _| x);
+        }
+        for (row, &max) in scores.chunks_exact_mut(keys).zip(&maxima) {
+            for s in row {
                 *s = (*s - max).exp_up_to_0();
             }
-            let sum = fold(row, row, T::ZERO, |a, b| a + b, |x, _| x);
-            inverse[r] = sum.reciprocal();
-            logs[r] = max + sum.ln();
+        }
+        for (row, sum) in scores.chunks_exact(keys).zip(inverse.iter_mut()) {
+            *sum = fold(row, row, T::ZERO, |a, b| a + b, |x, _| x);
+        }
+        for ((log, sum), &max) in logs.iter_mut().zip(inverse.iter_mut()).zip(&maxima) {
+            *log = max + sum.ln();
+            *sum = sum.reciprocal();
         }
     }
 
