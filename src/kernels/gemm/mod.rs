@@ -142,7 +142,7 @@ impl<T> Default for Epilogue<'_, T> {
 /// Inner indices per block: a panel of B (384 x 32 `f32`) just fits the first-level cache.
 pub(crate) const K_BLOCK: usize = 384;
 /// Multiplications under which a second thread does not pay.
-pub(crate) const PARALLEL: usize = 3 << 20;
+pub(crate) const PARALLEL: usize = 2 << 20;
 
 /// The boundaries of block `i` when `n` is cut in `blocks` parts of `n / blocks` rounded up to a multiple of `unit`.
 pub(crate) fn part(n: usize, blocks: usize, unit: usize, i: usize) -> std::ops::Range<usize> {
