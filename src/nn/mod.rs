@@ -4,6 +4,7 @@
 
 mod activation;
 mod conv;
+mod decoding;
 mod dropout;
 mod embedding;
 mod flatten;
@@ -21,6 +22,8 @@ pub use crate::ops::{
 };
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
 pub use conv::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d};
+pub use conv::Conv2d;
+pub use decoding::{Hypothesis, SearchOptions, beam_search, greedy_search};
 pub use dropout::Dropout;
 pub use embedding::{Embedding, EmbeddingOptions};
 pub use flatten::Flatten;

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn nothing_and_empty_sequences_are_padded_too() {
-        let none = pad(&[] as &[Vec<i64>], 9);
+        let none = pad(&Vec::<Vec<i64>>::new(), 9);
         assert_eq!((none.tokens.shape(), none.lengths.len()), (&[0, 0][..], 0));
         let empty = pad(&[vec![], vec![]], 9);
         assert_eq!((empty.tokens.shape(), empty.lengths), (&[2, 0][..], vec![0, 0]));
