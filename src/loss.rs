@@ -3,6 +3,10 @@
 //! Each takes the predictions first and the targets second and gives the mean, as PyTorch's do; the `_with` form takes
 //! options.
 
+mod ctc;
+
+pub use ctc::{CtcOptions, ctc_loss, ctc_loss_with};
+
 use crate::autograd::{Pull, is_recording, record_op};
 use crate::element::Float;
 use crate::ops::softmax_cross_entropy;

@@ -7,14 +7,14 @@ use cnn::Cnn;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use wengert::io::{self, TensorFile};
-use wengert::loss::{self, BinaryCrossEntropyOptions, CrossEntropyOptions, Reduction};
+use wengert::loss::{self, BinaryCrossEntropyOptions, CrossEntropyOptions, CtcOptions, Reduction};
 use wengert::nn::{
-    BatchNorm2d, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, ConvTranspose1d, ConvTranspose1dOptions,
-    ConvTranspose2d, ConvTranspose2dOptions, Embedding, EmbeddingOptions, Gru, GruCell, GruOptions, Layer, LayerNorm,
-    Linear, LinearOptions, Lstm, LstmCell, LstmOptions, LstmState, Module, Nonlinearity, Rnn, RnnCell, RnnCellOptions,
-    RnnOptions, Slot, Tanh,
+    AdditiveAttention, Attended, BatchNorm2d, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, ConvTranspose1d,
+    ConvTranspose1dOptions, ConvTranspose2d, ConvTranspose2dOptions, DotAttention, Embedding, EmbeddingOptions, Gru,
+    GruCell, GruOptions, Layer, LayerNorm, Linear, LinearOptions, Lstm, LstmCell, LstmOptions, LstmState, Module,
+    Nonlinearity, Rnn, RnnCell, RnnCellOptions, RnnOptions, Slot, Tanh,
 };
-use wengert::ops::{self, AttentionOptions, AvgPool2dOptions, Conv2dOptions as Options, MaxPool2dOptions};
+use wengert::ops::{self, AttentionOptions, AvgPool2dOptions, Conv2dOptions as Options, CrfScores, MaxPool2dOptions};
 use wengert::optim::{Adam, AdamOptions, AdamW, Optimizer, Sgd, SgdOptions};
 use wengert::{Gradients, Tensor, record, sequential};
 
@@ -396,6 +396,58 @@ fn every_recurrent_fixture_agrees() {
     });
     all.sequences("gru_cell", GruCell::new(5, 7), |cell, x, [h, _], _| vec![cell.forward(x, h)]);
     assert!(all.cases.is_empty(), "fixtures that no test compares with: {:?}", all.cases);
+}
+
+#[test]
+fn every_fixture_of_sequences_agrees() {
+    let mut all = Fixture::load("text.safetensors");
+    let (sum, none) = (Reduction::Sum, Reduction::None);
+    ctc(&mut all, "ctc", CtcOptions::default());
+    ctc(&mut all, "ctc_sum", CtcOptions { reduction: sum, ..Default::default() });
+    ctc(&mut all, "ctc_none", CtcOptions { reduction: none, blank: 2, ..Default::default() });
+    ctc(&mut all, "ctc_infinite", CtcOptions { zero_infinity: true, ..Default::default() });
+    let tags = all.ints("crf/x4");
+    all.check("crf", |x| {
+        let scores = CrfScores { start: &x[1], transitions: &x[2], end: &x[3] };
+        ops::crf_log_likelihood(&x[0], scores, &tags, Some(&[5, 1, 3]))
+    });
+    let additive = |a: &AdditiveAttention, query: &Tensor, states: &Tensor| a.forward(query, states, Some(&[5, 1, 3]));
+    attention(&mut all, "attention_additive", AdditiveAttention::new(4, 6, 7), additive);
+    attention(&mut all, "attention_concat", AdditiveAttention::new(6, 6, 7), additive);
+    let dot = |a: &DotAttention, query: &Tensor, states: &Tensor| a.forward(query, states, Some(&[5, 1, 3]));
+    attention(&mut all, "attention_general", DotAttention::general(4, 6), dot);
+    attention(&mut all, "attention_dot", DotAttention::dot(), dot);
+    assert!(all.cases.is_empty(), "fixtures that no test compares with: {:?}", all.cases);
+}
+
+fn ctc(all: &mut Fixture, case: &str, options: CtcOptions) {
+    let targets = all.ints(&format!("{case}/x1"));
+    let lengths = |name: &str| -> Vec<usize> {
+        all.ints(&format!("{case}/{name}")).to_vec().into_iter().map(|length| length as usize).collect()
+    };
+    let (steps, lengths) = (lengths("steps"), lengths("lengths"));
+    all.check(case, |x| loss::ctc_loss_with(&x[0].log_softmax(2), &targets, &steps, &lengths, options));
+}
+
+/// Compares the context and the weights, beside each other, and the gradients of query, states and parameters.
+fn attention<M: Module>(
+    all: &mut Fixture,
+    case: &str,
+    mut module: M,
+    forward: impl Fn(&M, &Tensor, &Tensor) -> Attended,
+) {
+    assert!(all.cases.remove(case));
+    all.set(&format!("{case}/state"), &mut module);
+    let [query, states] = ["x0", "x1"].map(|name| all.get(&format!("{case}/{name}")).tracked());
+    let y = record(|| {
+        let found = forward(&module, &query, &states);
+        ops::cat(&[&found.context, &found.weights], -1)
+    });
+    close(&format!("{case}: output"), &y, &all.get(&format!("{case}/y")));
+    let grads = y.backward_with(&all.get(&format!("{case}/v")));
+    close(&format!("{case}/dx0"), &grads.of(&query), &all.get(&format!("{case}/dx0")));
+    close(&format!("{case}/dx1"), &grads.of(&states), &all.get(&format!("{case}/dx1")));
+    all.compare_gradients(case, &module, &grads);
 }
 
 /// An embedding takes whole numbers, so it is no [`Layer`].

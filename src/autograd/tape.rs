@@ -3,7 +3,7 @@
 use super::any::Any;
 use super::is_recording;
 use crate::element::Float;
-use crate::shape::Label;
+use crate::shape::{Label, ensure};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -193,6 +193,11 @@ impl<'a, T: Float> Pull<'a, T> {
     /// `gradient(grad)` when input `i` is tracked.
     pub fn when<S: Float>(&self, i: usize, gradient: impl FnOnce(&Tensor<T>) -> Tensor<S>) -> Option<Tensor<S>> {
         self.needs(i).then(|| gradient(&self.grad))
+    }
+
+    /// Refuses to go on under `backward_graph`: for a rule whose gradients cannot be differentiated again.
+    pub fn first_order_only(&self) {
+        ensure(!is_recording(), || format!("backward_graph: {} has no second-order rule", self.this.describe()));
     }
 
     /// A saved output with its entry put back. (Kept with it, output and entry would hold each other for ever.)

@@ -6,6 +6,8 @@
 
 pub mod attention;
 pub mod conv;
+pub mod crf;
+pub mod ctc;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;

@@ -41,6 +41,12 @@ impl<T> Shared<T> {
         self.start.wrapping_add(offset)
     }
 
+    /// What begins at an offset that is in the slice.
+    pub fn after(self, offset: usize) -> Self {
+        let offset = offset.min(self.len);
+        Shared { start: self.at(offset), len: self.len - offset }
+    }
+
     /// Chunk `i` of those that begin at multiples of `chunk`.
     ///
     /// # Safety

@@ -3,7 +3,9 @@
 //! Names, layouts and defaults are PyTorch's, so that a `state_dict` loads unchanged.
 
 mod activation;
+mod attention;
 mod conv;
+mod crf;
 mod decoding;
 mod dropout;
 mod embedding;
@@ -21,8 +23,9 @@ pub use crate::ops::{
     AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions, MaxPool2dOptions,
 };
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
+pub use attention::{AdditiveAttention, Attended, DotAttention, Keys};
 pub use conv::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d};
-pub use conv::Conv2d;
+pub use crf::Crf;
 pub use decoding::{Hypothesis, SearchOptions, beam_search, greedy_search};
 pub use dropout::Dropout;
 pub use embedding::{Embedding, EmbeddingOptions};

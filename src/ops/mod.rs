@@ -13,6 +13,7 @@ mod compare;
 mod conv;
 mod conv1d;
 mod conv_transpose;
+mod crf;
 mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -32,6 +33,7 @@ pub use attention::{AttentionOptions, scaled_dot_product_attention, self_attenti
 pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use conv_transpose::{ConvTranspose2dOptions, conv_transpose2d};
 pub use conv1d::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};
+pub use crf::{CrfScores, crf_decode, crf_log_likelihood};
 pub(crate) use cross_entropy::softmax_cross_entropy;
 pub use dropout::dropout;
 pub use embedding::{embedding, embedding_padded};

@@ -19,6 +19,8 @@ pub struct Row {
     pub range: (f64, f64),
     /// Whether the function has no derivative where elements are equal, as those of a broadcast input are.
     pub kinks_at_ties: bool,
+    /// Whether its gradient cannot be differentiated again, and says so.
+    pub first_order_only: bool,
 }
 
 /// `n` values in a range, none close to a whole number or a half, where functions have kinks.
