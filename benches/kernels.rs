@@ -1,7 +1,9 @@
-//! Kernels on the shapes that people use. The throughput "elem/s" counts floating-point operations: Gelem/s are GFLOP/s.
+//! Kernels on the shapes that people use. For products and convolutions the throughput "elem/s" counts floating-point
+//! operations: Gelem/s are GFLOP/s. For passes it is bytes of operands and result.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use wengert::ops::{Conv2dOptions, conv2d};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use wengert::ops::{Conv2dOptions, conv2d, layer_norm};
 use wengert::{Tensor, record};
 
 fn gemm(c: &mut Criterion) {
@@ -50,5 +52,36 @@ fn convolution(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, gemm, convolution);
+/// Passes over memory, and operations so small that their own cost is all.
+fn passes(c: &mut Criterion) {
+    let mut group = c.benchmark_group("pass");
+    let (large, other) = (Tensor::randn([4096, 4096]), Tensor::randn([4096, 4096]));
+    let (rows, vectors) = (Tensor::randn([4096, 1024]), Tensor::randn([4096, 768]));
+    let (weight, bias) = (Tensor::ones([768]), Tensor::zeros([768]));
+    // Operands and result, in the sizes of `large`, `rows` and `vectors`.
+    let pass = |name: &str, bytes: usize, run: &dyn Fn() -> Tensor, group: &mut BenchmarkGroup<WallTime>| {
+        group.throughput(Throughput::Bytes(bytes as u64));
+        group.bench_function(name, |bench| bench.iter(run));
+    };
+    let bytes = |x: &Tensor| 4 * x.numel();
+    pass("exp 4096x4096", 2 * bytes(&large), &|| large.exp(), &mut group);
+    pass("tanh 4096x4096", 2 * bytes(&large), &|| large.tanh(), &mut group);
+    pass("gelu 4096x4096", 2 * bytes(&large), &|| large.gelu(), &mut group);
+    pass("softmax 4096x1024", 2 * bytes(&rows), &|| rows.softmax(1), &mut group);
+    let norm = || layer_norm(&vectors, [768], Some(&weight), Some(&bias), 1e-5);
+    pass("layer_norm 4096x768", 2 * bytes(&vectors), &norm, &mut group);
+    pass("sum axis 0 4096x4096", bytes(&large), &|| large.sum_dim(0, false), &mut group);
+    pass("sum axis 1 4096x4096", bytes(&large), &|| large.sum_dim(1, false), &mut group);
+    pass("transposed copy 4096x4096", 2 * bytes(&large), &|| large.t().contiguous(), &mut group);
+    pass("add 4096x4096", 3 * bytes(&large), &|| &large + &other, &mut group);
+    pass("add transposed 4096x4096", 3 * bytes(&large), &|| &large + &other.t(), &mut group);
+    group.finish();
+
+    let mut group = c.benchmark_group("op on 16");
+    let small = Tensor::randn([16]).tracked();
+    group.bench_function("forward, recorded", |bench| bench.iter(|| record(|| &small * 2.0)));
+    group.finish();
+}
+
+criterion_group!(benches, gemm, convolution, passes);
 criterion_main!(benches);
