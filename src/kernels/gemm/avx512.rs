@@ -1,7 +1,7 @@
 //! The register tile for AVX-512, in assembly: 28 of 32 registers hold C, and the compiler, left to itself, spills them as
 //! soon as rows of A are read at a distance that is only known at run time.
 
-use super::tile::{Tile, To};
+use super::tile::Tile;
 use std::arch::asm;
 
 /// What the assembly reads from memory, where registers are short. Distances are in bytes.
@@ -15,9 +15,9 @@ struct Frame {
     inner: usize,
     a_step: usize,
     b_step: usize,
-    to_stride: usize,
-    to: *mut f32,
-    add: usize,
+    c_stride: usize,
+    c: *mut f32,
+    accumulate: usize,
     bias_row: *const f32,
     bias_column: *const f32,
     relu: usize,
@@ -201,12 +201,12 @@ macro_rules! store {
     };
 }
 
-/// The sums of a tile of `M` rows and at most `16 N` columns, finished as `to` says.
+/// A tile of `M` rows and at most `16 N` columns.
 ///
 /// # Safety
-/// As for [`Kernels::tile`](super::Kernels::tile), and `to` must have room.
+/// As for [`Kernels::tile`](super::Kernels::tile).
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-pub(super) unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<f32>) {
+pub(super) unsafe fn tile<const M: usize, const N: usize>(t: &Tile<f32>) {
     const { assert!(M <= 14 && N <= 2) };
     // Field by field: the compiler would read two at once, which then cannot be forwarded from the two stores that have
     // just written them, but waits until all stores before have reached the cache.
@@ -218,7 +218,9 @@ pub(super) unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<
     }
     let inner = get!(t.inner);
     let range = if inner == 0 { [].as_ptr_range() } else { t.outer.as_ptr_range() };
-    let mut frame = Frame {
+    let mut masks = [0xffff; 2];
+    masks[N - 1] = (1 << (t.width - 16 * (N - 1))) - 1;
+    let frame = Frame {
         a: get!(t.a),
         b: get!(t.b),
         a_stride: get!(t.a_stride).wrapping_mul(4),
@@ -227,22 +229,16 @@ pub(super) unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<
         inner,
         a_step: get!(t.a_step).wrapping_mul(4),
         b_step: get!(t.b_step).wrapping_mul(4),
-        to_stride: to.stride.wrapping_mul(4),
-        to: to.start,
-        add: usize::from(to.add),
-        bias_row: std::ptr::null(),
-        bias_column: std::ptr::null(),
-        relu: 0,
-        masks: [0xffff; 2],
+        c_stride: get!(t.c_stride).wrapping_mul(4),
+        c: get!(t.c),
+        accumulate: usize::from(t.accumulate),
+        bias_row: get!(t.finish.bias_row),
+        bias_column: get!(t.finish.bias_column),
+        relu: usize::from(t.finish.relu),
+        masks,
     };
-    if to.finish {
-        frame.bias_row = get!(t.finish.bias_row);
-        frame.bias_column = get!(t.finish.bias_column);
-        frame.relu = usize::from(t.finish.relu);
-        frame.masks[N - 1] = (1 << (t.width - 16 * (N - 1))) - 1;
-    }
     // SAFETY: the caller vouches for the pointers and the instruction set; all registers that are written are declared,
-    // and of memory only the rows of `to` are written.
+    // and of memory only C is written.
     unsafe {
         asm!(
             for_c!(clear),

@@ -1,21 +1,21 @@
 //! The micro-kernels: one register tile of C, and copies in whole registers.
 #![allow(clippy::needless_range_loop, reason = "loops over registers; counted ones unroll whole")]
 
-use super::tile::{Rows, Strip, Tile, To, Transpose};
-use super::vector::Vector;
+use super::tile::{Rows, Strip, Tile, Transpose};
+use super::vector::{Arithmetic, Vector};
 
 // SAFETY (of the functions here): the caller of `Kernels::tile` vouches for the pointers, and each instance is only
 // reached through the table of an instruction set that was detected.
-/// The sums of a tile of `M` rows and `N` registers.
+/// A tile of `M` rows and `N` registers.
 #[inline(always)]
-pub(super) unsafe fn sums<V: Vector, const M: usize, const N: usize>(t: &Tile<V::T>, to: To<V::T>, zero: V::T) {
+pub(super) unsafe fn tile<V: Arithmetic, const M: usize, const N: usize>(t: &Tile<V::T>) {
     // SAFETY: above.
     unsafe {
-        let mut sums = [[V::splat(zero); N]; M];
+        let mut sums = [[V::zero(); N]; M];
         for start in t.outer {
             let (mut a, mut b) = (t.a.wrapping_add(start[0]), t.b.wrapping_add(start[1]));
             for _ in 0..t.inner {
-                let mut row = [V::splat(zero); N];
+                let mut row = [V::zero(); N];
                 for j in 0..N {
                     row[j] = V::load(b.add(j * V::LANES));
                 }
@@ -28,50 +28,71 @@ pub(super) unsafe fn sums<V: Vector, const M: usize, const N: usize>(t: &Tile<V:
                 (a, b) = (a.wrapping_add(t.a_step), b.wrapping_add(t.b_step));
             }
         }
-        if to.add {
-            for i in 0..M {
-                for j in 0..N {
-                    sums[i][j] = sums[i][j].add(V::load(to.start.wrapping_add(i * to.stride + j * V::LANES)));
-                }
-            }
-        }
-        for i in 0..M {
-            for j in 0..N {
-                sums[i][j].store(to.start.wrapping_add(i * to.stride + j * V::LANES));
-            }
-        }
+        store(sums, t);
     }
 }
 
 /// Brings the sums of a tile to C.
 #[inline(always)]
-pub(super) unsafe fn finish<V: Vector>(t: &Tile<V::T>, sums: *const V::T) {
-    let stride = 2 * V::LANES;
-    // SAFETY: above. Whole registers of `sums` are in bounds, of C and the biases only what belongs to the tile.
+unsafe fn store<V: Arithmetic, const M: usize, const N: usize>(mut sums: [[V; N]; M], t: &Tile<V::T>) {
+    // All registers are full but the last one, which may hold fewer columns.
+    let last = t.width - (N - 1) * V::LANES;
+    let row = |i: usize| t.c.wrapping_add(i.wrapping_mul(t.c_stride));
+    // Many short loops instead of a long one: each is unrolled whole, and the tile stays in its registers.
+    // SAFETY: above.
     unsafe {
-        let load = |p: *const V::T, some: usize| {
-            if some >= V::LANES { V::load(p) } else { V::load_first(p, some) }
-        };
-        let store = |x: V, p: *mut V::T, some: usize| {
-            if some >= V::LANES { x.store(p) } else { x.store_first(p, some) }
-        };
-        let change = |mut x: V, i: usize, j: usize| {
-            if !t.finish.bias_row.is_null() {
-                x = x.add(load(t.finish.bias_row.add(j), t.width - j));
+        let load = |p: *const V::T, j: usize| {
+            if j + 1 < N || last == V::LANES {
+                V::load(p.add(j * V::LANES))
+            } else {
+                V::load_first(p.add(j * V::LANES), last)
             }
-            if !t.finish.bias_column.is_null() {
-                x = x.add(V::splat(*t.finish.bias_column.add(i)));
-            }
-            if t.finish.relu { x.relu() } else { x }
         };
-        for i in 0..t.rows {
-            let row = t.c.wrapping_add(i.wrapping_mul(t.c_stride));
-            for j in (0..t.width).step_by(V::LANES) {
-                let mut x = V::load(sums.add(i * stride + j));
-                if t.accumulate {
-                    x = load(row.add(j), t.width - j).add(x);
+        if t.accumulate {
+            for i in 0..M {
+                for j in 0..N {
+                    sums[i][j] = sums[i][j].add(load(row(i), j));
                 }
-                store(change(x, i, j), row.add(j), t.width - j);
+            }
+        }
+        if !t.finish.bias_row.is_null() {
+            let mut bias = [V::zero(); N];
+            for j in 0..N {
+                bias[j] = load(t.finish.bias_row, j);
+            }
+            for i in 0..M {
+                for j in 0..N {
+                    sums[i][j] = sums[i][j].add(bias[j]);
+                }
+            }
+        }
+        if !t.finish.bias_column.is_null() {
+            for i in 0..M {
+                let bias = V::splat(*t.finish.bias_column.add(i));
+                for j in 0..N {
+                    sums[i][j] = sums[i][j].add(bias);
+                }
+            }
+        }
+        if t.finish.relu {
+            for i in 0..M {
+                for j in 0..N {
+                    sums[i][j] = sums[i][j].relu();
+                }
+            }
+        }
+        if last == V::LANES {
+            for i in 0..M {
+                for j in 0..N {
+                    sums[i][j].store(row(i).add(j * V::LANES));
+                }
+            }
+        } else {
+            for i in 0..M {
+                for j in 0..N - 1 {
+                    sums[i][j].store(row(i).add(j * V::LANES));
+                }
+                sums[i][N - 1].store_first(row(i).add((N - 1) * V::LANES), last);
             }
         }
     }

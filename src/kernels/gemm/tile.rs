@@ -1,5 +1,7 @@
 //! What the micro-kernels take, and the tables of them: one for every instruction set, in every height and width of a tile.
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use super::micro;
 use super::vector::{Baseline, Vector};
 use crate::kernels::prefetch;
@@ -20,10 +22,6 @@ unsafe impl<T: Sync> Sync for Finish<T> {}
 
 impl<T> Finish<T> {
     pub const NONE: Self = Finish { bias_row: std::ptr::null(), bias_column: std::ptr::null(), relu: false };
-
-    fn is_none(&self) -> bool {
-        self.bias_row.is_null() && self.bias_column.is_null() && !self.relu
-    }
 
     /// The finish of the tile that starts `row` rows and `column` columns further on.
     pub fn at(&self, row: usize, column: usize) -> Self {
@@ -72,28 +70,14 @@ impl<T> Tile<'_, T> {
     }
 }
 
-/// Where the sums of a tile go: row i to `start + i * stride`, where they may be added.
-#[derive(Clone, Copy)]
-pub(super) struct To<T> {
-    pub start: *mut T,
-    pub stride: usize,
-    pub add: bool,
-    /// Whether they go to C itself, finished, and only within the tile's width; else whole registers.
-    pub finish: bool,
-}
-
-type SumsFn<T> = unsafe fn(&Tile<T>, To<T>);
-type FinishFn<T> = unsafe fn(&Tile<T>, *const T);
+type TileFn<T> = unsafe fn(&Tile<T>);
 
 /// The micro-kernels of one instruction set.
 pub(crate) struct Kernels<T: 'static> {
     /// Numbers in a register; a tile is one or two registers wide.
     pub lanes: usize,
-    /// `sums[rows - 1][registers - 1]`.
-    sums: &'static [[SumsFn<T>; 2]],
-    /// Whether the sums come finished.
-    finishes: bool,
-    finish: FinishFn<T>,
+    /// `tile[rows - 1][registers - 1]`.
+    tile: &'static [[TileFn<T>; 2]],
     rows: unsafe fn(&Rows<T>),
     strip: unsafe fn(&Strip<T>),
     transpose: unsafe fn(&Transpose<T>),
@@ -128,10 +112,10 @@ pub(crate) struct Rows<T> {
     pub width: usize,
 }
 
-impl<T: Copy> Kernels<T> {
+impl<T> Kernels<T> {
     /// The tallest tile.
     pub fn height(&self) -> usize {
-        self.sums.len()
+        self.tile.len()
     }
 
     /// The widest tile.
@@ -144,22 +128,8 @@ impl<T: Copy> Kernels<T> {
     /// not be touched by others meanwhile.
     #[inline]
     pub unsafe fn tile(&self, t: &Tile<T>) {
-        let sums = self.sums[t.rows - 1][usize::from(t.width > self.lanes)];
-        if self.finishes || t.finish.is_none() && t.width.is_multiple_of(self.lanes) {
-            let to = To { start: t.c, stride: t.c_stride, add: t.accumulate, finish: true };
-            // SAFETY: the table holds what this machine can run; the caller vouches for the pointers.
-            return unsafe { sums(t, to) };
-        }
-        /// The sums of the largest tile, of any instruction set.
-        #[repr(align(64))]
-        struct Sums<T>([T; 14 * 32]);
-        let mut room = std::mem::MaybeUninit::<Sums<T>>::uninit();
-        let start = room.as_mut_ptr().cast::<T>();
-        // SAFETY: as above; there is room for the largest tile, and `finish` reads what was written there.
-        unsafe {
-            sums(t, To { start, stride: self.width(), add: false, finish: false });
-            (self.finish)(t, start);
-        }
+        // SAFETY: the table holds what this machine can run; the caller vouches for the pointers.
+        unsafe { self.tile[t.rows - 1][usize::from(t.width > self.lanes)](t) }
     }
 
     /// Copies rows in whole registers: up to [`Kernels::width`] numbers of each row are read and written.
@@ -195,18 +165,13 @@ impl<T: Copy> Kernels<T> {
 }
 
 macro_rules! kernels {
-    ($name:ident, $t:ty, $v:ty, [$($m:literal)*], $(#[$feature:meta])?) => {
+    ($name:ident, $t:ty, $v:ty, $tile:expr, [$($m:literal)*], $(#[$feature:meta])?) => {
         mod $name {
             use super::*;
             $(#[$feature])?
-            unsafe fn sums<const M: usize, const N: usize>(t: &Tile<$t>, to: To<$t>) {
+            unsafe fn tile<const M: usize, const N: usize>(t: &Tile<$t>) {
                 // SAFETY: handed on.
-                unsafe { <$v>::sums::<M, N>(t, to, 0.0) }
-            }
-            $(#[$feature])?
-            unsafe fn finish(t: &Tile<$t>, sums: *const $t) {
-                // SAFETY: handed on.
-                unsafe { micro::finish::<$v>(t, sums) }
+                unsafe { $tile(t) }
             }
             $(#[$feature])?
             unsafe fn rows(r: &Rows<$t>) {
@@ -225,9 +190,7 @@ macro_rules! kernels {
             }
             pub static KERNELS: Kernels<$t> = Kernels {
                 lanes: <$v as Vector>::LANES,
-                sums: &[$([sums::<$m, 1>, sums::<$m, 2>]),*],
-                finishes: <$v>::FINISHES,
-                finish,
+                tile: &[$([tile::<$m, 1>, tile::<$m, 2>]),*],
                 rows,
                 strip,
                 transpose,
@@ -239,20 +202,20 @@ macro_rules! kernels {
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512};
 #[cfg(target_arch = "x86_64")]
-kernels!(avx512_f32, f32, __m512, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+kernels!(avx512_f32, f32, __m512, avx512::tile::<M, N>, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
-kernels!(avx2_f32, f32, __m256, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
+kernels!(avx2_f32, f32, __m256, micro::tile::<__m256, M, N>, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
-kernels!(avx2_f64, f64, __m256d, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
+kernels!(avx2_f64, f64, __m256d, micro::tile::<__m256d, M, N>, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
 #[cfg(not(target_arch = "aarch64"))]
-kernels!(baseline_f32, f32, Baseline<f32, 4>, [1 2 3 4],);
+kernels!(baseline_f32, f32, Baseline<f32, 4>, micro::tile::<Baseline<f32, 4>, M, N>, [1 2 3 4],);
 #[cfg(not(target_arch = "aarch64"))]
-kernels!(baseline_f64, f64, Baseline<f64, 2>, [1 2 3 4],);
+kernels!(baseline_f64, f64, Baseline<f64, 2>, micro::tile::<Baseline<f64, 2>, M, N>, [1 2 3 4],);
 // 32 registers: 16 to 24 of them for the tile.
 #[cfg(target_arch = "aarch64")]
-kernels!(baseline_f32, f32, Baseline<f32, 4>, [1 2 3 4 5 6 7 8 9 10],);
+kernels!(baseline_f32, f32, Baseline<f32, 4>, micro::tile::<Baseline<f32, 4>, M, N>, [1 2 3 4 5 6 7 8 9 10],);
 #[cfg(target_arch = "aarch64")]
-kernels!(baseline_f64, f64, Baseline<f64, 2>, [1 2 3 4 5 6 7 8 9 10],);
+kernels!(baseline_f64, f64, Baseline<f64, 2>, micro::tile::<Baseline<f64, 2>, M, N>, [1 2 3 4 5 6 7 8 9 10],);
 
 pub(super) fn f32_kernels(isa: Isa) -> &'static Kernels<f32> {
     match isa {

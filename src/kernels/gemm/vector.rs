@@ -1,9 +1,6 @@
 //! One register of numbers, so that a micro-kernel is written once for every instruction set.
 
-use super::micro;
-use super::tile::{Tile, To};
-
-/// A SIMD register of `LANES` numbers.
+/// A SIMD register of `LANES` numbers, to copy with.
 ///
 /// # Safety
 /// Every method may only run where the instruction set of the implementing type is available; pointers must be valid for
@@ -13,27 +10,8 @@ pub(super) trait Vector: Copy {
     type T: Copy;
     const LANES: usize;
 
-    /// Whether `sums` can finish: add biases, clip at 0, and mind the width of the tile.
-    const FINISHES: bool = false;
-    /// The sums of a tile of `M` rows and `N` registers.
-    #[inline(always)]
-    unsafe fn sums<const M: usize, const N: usize>(t: &Tile<Self::T>, to: To<Self::T>, zero: Self::T) {
-        // SAFETY: handed on.
-        unsafe { micro::sums::<Self, M, N>(t, to, zero) }
-    }
-
-    unsafe fn splat(x: Self::T) -> Self;
     unsafe fn load(p: *const Self::T) -> Self;
-    /// The first `n < LANES` numbers from memory, zeros in the other lanes.
-    unsafe fn load_first(p: *const Self::T, n: usize) -> Self;
     unsafe fn store(self, p: *mut Self::T);
-    /// Writes the first `n < LANES` lanes only.
-    unsafe fn store_first(self, p: *mut Self::T, n: usize);
-    unsafe fn add(self, x: Self) -> Self;
-    /// `self + x * y`, rounded once where the machine can.
-    unsafe fn fma(self, x: Self, y: Self) -> Self;
-    /// `max(self, 0)`; NaN stays NaN.
-    unsafe fn relu(self) -> Self;
 
     /// The side of the square that [`Vector::turn`] transposes.
     const SQUARE: usize;
@@ -41,64 +19,43 @@ pub(super) trait Vector: Copy {
     unsafe fn turn(from: *const Self::T, from_stride: usize, to: *mut Self::T, to_stride: usize);
 }
 
+/// A register that a tile is computed in.
+///
+/// # Safety
+/// As for [`Vector`].
+pub(super) trait Arithmetic: Vector {
+    unsafe fn splat(x: Self::T) -> Self;
+    unsafe fn zero() -> Self;
+    /// The first `n < LANES` numbers from memory, zeros in the other lanes.
+    unsafe fn load_first(p: *const Self::T, n: usize) -> Self;
+    /// Writes the first `n < LANES` lanes only.
+    unsafe fn store_first(self, p: *mut Self::T, n: usize);
+    unsafe fn add(self, x: Self) -> Self;
+    /// `self + x * y`, rounded once where the machine can.
+    unsafe fn fma(self, x: Self, y: Self) -> Self;
+    /// `max(self, 0)`; NaN stays NaN.
+    unsafe fn relu(self) -> Self;
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::super::avx512;
-    use super::super::tile::{Tile, To};
-    use super::Vector;
+    use super::{Arithmetic, Vector};
     use std::arch::x86_64::*;
 
-    // SAFETY (of every block in the implementation and the macro): the caller of a `Vector` method vouches for the instruction set and for
-    // the pointers; the loads and stores are the unaligned ones.
+    // SAFETY (of every block in the implementation and the macro): the caller of a method vouches for the instruction set
+    // and for the pointers; the loads and stores are the unaligned ones.
     impl Vector for __m512 {
         type T = f32;
         const LANES: usize = 16;
-        const FINISHES: bool = true;
-        #[inline(always)]
-        unsafe fn sums<const M: usize, const N: usize>(t: &Tile<f32>, to: To<f32>, _: f32) {
-            // SAFETY: handed on.
-            unsafe { avx512::sums::<M, N>(t, to) }
-        }
-        #[inline(always)]
-        unsafe fn splat(x: f32) -> Self {
-            // SAFETY: above.
-            unsafe { _mm512_set1_ps(x) }
-        }
         #[inline(always)]
         unsafe fn load(p: *const f32) -> Self {
             // SAFETY: above.
             unsafe { _mm512_loadu_ps(p) }
         }
         #[inline(always)]
-        unsafe fn load_first(p: *const f32, n: usize) -> Self {
-            // SAFETY: above; lanes beyond `n` are masked and touch no memory.
-            unsafe { _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, p) }
-        }
-        #[inline(always)]
         unsafe fn store(self, p: *mut f32) {
             // SAFETY: above.
             unsafe { _mm512_storeu_ps(p, self) }
-        }
-        #[inline(always)]
-        unsafe fn store_first(self, p: *mut f32, n: usize) {
-            // SAFETY: above; lanes beyond `n` are masked and touch no memory.
-            unsafe { _mm512_mask_storeu_ps(p, ((1u32 << n) - 1) as __mmask16, self) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, x: Self) -> Self {
-            // SAFETY: above.
-            unsafe { _mm512_add_ps(self, x) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, x: Self, y: Self) -> Self {
-            // SAFETY: above.
-            unsafe { _mm512_fmadd_ps(x, y, self) }
-        }
-        #[inline(always)]
-        unsafe fn relu(self) -> Self {
-            // The instruction gives its second operand when one is NaN.
-            // SAFETY: above.
-            unsafe { _mm512_max_ps(_mm512_set1_ps(0.0), self) }
         }
         const SQUARE: usize = <__m256 as Vector>::SQUARE;
         #[inline(always)]
@@ -114,14 +71,32 @@ mod x86 {
                 type T = $t;
                 const LANES: usize = $lanes;
                 #[inline(always)]
+                unsafe fn load(p: *const $t) -> Self {
+                    // SAFETY: above.
+                    unsafe { $load(p) }
+                }
+                #[inline(always)]
+                unsafe fn store(self, p: *mut $t) {
+                    // SAFETY: above.
+                    unsafe { $store(p, self) }
+                }
+                const SQUARE: usize = $square;
+                #[inline(always)]
+                unsafe fn turn(from: *const $t, from_stride: usize, to: *mut $t, to_stride: usize) {
+                    // SAFETY: above.
+                    unsafe { $turn(from, from_stride, to, to_stride) }
+                }
+            }
+            impl Arithmetic for $v {
+                #[inline(always)]
                 unsafe fn splat(x: $t) -> Self {
                     // SAFETY: above.
                     unsafe { $set1(x) }
                 }
                 #[inline(always)]
-                unsafe fn load(p: *const $t) -> Self {
+                unsafe fn zero() -> Self {
                     // SAFETY: above.
-                    unsafe { $load(p) }
+                    unsafe { $set1(0.0) }
                 }
                 #[inline(always)]
                 unsafe fn load_first(p: *const $t, n: usize) -> Self {
@@ -131,11 +106,6 @@ mod x86 {
                         p.copy_to_nonoverlapping(lanes.as_mut_ptr(), n);
                         $load(lanes.as_ptr())
                     }
-                }
-                #[inline(always)]
-                unsafe fn store(self, p: *mut $t) {
-                    // SAFETY: above.
-                    unsafe { $store(p, self) }
                 }
                 #[inline(always)]
                 unsafe fn store_first(self, p: *mut $t, n: usize) {
@@ -161,12 +131,6 @@ mod x86 {
                     // The instruction gives its second operand when one is NaN.
                     // SAFETY: above.
                     unsafe { $max($set1(0.0), self) }
-                }
-                const SQUARE: usize = $square;
-                #[inline(always)]
-                unsafe fn turn(from: *const $t, from_stride: usize, to: *mut $t, to_stride: usize) {
-                    // SAFETY: above.
-                    unsafe { $turn(from, from_stride, to, to_stride) }
                 }
             }
         };
@@ -251,13 +215,34 @@ macro_rules! baseline {
             type T = $t;
             const LANES: usize = $lanes;
             #[inline(always)]
+            unsafe fn load(p: *const $t) -> Self {
+                // SAFETY: the caller vouches for `LANES` numbers at `p`.
+                Baseline(unsafe { p.cast::<[$t; $lanes]>().read_unaligned() })
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $t) {
+                // SAFETY: the caller vouches for `LANES` numbers at `p`.
+                unsafe { p.cast::<[$t; $lanes]>().write_unaligned(self.0) }
+            }
+            const SQUARE: usize = 4;
+            #[inline(always)]
+            unsafe fn turn(from: *const $t, from_stride: usize, to: *mut $t, to_stride: usize) {
+                for i in 0..4 {
+                    for j in 0..4 {
+                        // SAFETY: the caller vouches for 4 rows of 4 numbers on either side.
+                        unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+                    }
+                }
+            }
+        }
+        impl Arithmetic for Baseline<$t, $lanes> {
+            #[inline(always)]
             unsafe fn splat(x: $t) -> Self {
                 Baseline([x; $lanes])
             }
             #[inline(always)]
-            unsafe fn load(p: *const $t) -> Self {
-                // SAFETY: the caller vouches for `LANES` numbers at `p`.
-                Baseline(unsafe { p.cast::<[$t; $lanes]>().read_unaligned() })
+            unsafe fn zero() -> Self {
+                Baseline([0.0; $lanes])
             }
             #[inline(always)]
             unsafe fn load_first(p: *const $t, n: usize) -> Self {
@@ -265,11 +250,6 @@ macro_rules! baseline {
                 // SAFETY: the caller vouches for `n < LANES` numbers at `p`.
                 unsafe { p.copy_to_nonoverlapping(lanes.as_mut_ptr(), n) };
                 Baseline(lanes)
-            }
-            #[inline(always)]
-            unsafe fn store(self, p: *mut $t) {
-                // SAFETY: the caller vouches for `LANES` numbers at `p`.
-                unsafe { p.cast::<[$t; $lanes]>().write_unaligned(self.0) }
             }
             #[inline(always)]
             unsafe fn store_first(self, p: *mut $t, n: usize) {
@@ -301,16 +281,6 @@ macro_rules! baseline {
                     self.0[l] = if self.0[l] < 0.0 { 0.0 } else { self.0[l] };
                 }
                 self
-            }
-            const SQUARE: usize = 4;
-            #[inline(always)]
-            unsafe fn turn(from: *const $t, from_stride: usize, to: *mut $t, to_stride: usize) {
-                for i in 0..4 {
-                    for j in 0..4 {
-                        // SAFETY: the caller vouches for 4 rows of 4 numbers on either side.
-                        unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
-                    }
-                }
             }
         }
     };
