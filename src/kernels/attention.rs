@@ -3,7 +3,7 @@
 //! What is kept for the way back is one number for each query, the logarithm of its sum of exponentials; the weights are
 //! computed from it once more (Dao et al., 2022). With the causal mask a block does not look at the keys behind it.
 
-use super::gemm::{Epilogue, Mat, PARALLEL, Shared, run, scratch};
+use super::gemm::{Call, Mat, PARALLEL, Shared, scratch};
 use super::lanes::fold;
 use super::parallel::tasks;
 use super::simd::{isa, simd};
@@ -207,15 +207,14 @@ pub fn forward<T: Float>(a: &Attention, [q, k, v]: [Heads<T>; 3], y: &mut [T], l
                 let keys = a.seen(first + rows);
                 let (scores, result) = (&mut scores[..rows * keys], &mut result[..rows * a.values]);
                 // [rows, size] . [size, keys]
-                let none = Epilogue::default();
-                run(isa, [rows, a.size, keys], q.rows(head, first), k.turned(head), scores, keys, false, none, false);
+                Call::new(isa, [rows, a.size, keys], q.rows(head, first), k.turned(head)).run(scores);
                 // SAFETY: each task has the logarithms of its head for itself.
                 let logs = unsafe { std::slice::from_raw_parts_mut(logs.at(head * a.queries + first), rows) };
                 let mut inverse = [T::ZERO; BLOCK];
                 exponentials(isa, keys, first, a.causal, scale, scores, &mut inverse, logs);
                 // [rows, keys] . [keys, values]
                 let weights = Mat { data: scores, row_stride: keys, col_stride: 1 };
-                run(isa, [rows, keys, a.values], weights, v.rows(head, 0), result, a.values, false, none, false);
+                Call::new(isa, [rows, keys, a.values], weights, v.rows(head, 0)).run(result);
                 if a.values > 0 {
                     scale_rows(isa, a.values, &inverse, result);
                 }
@@ -257,7 +256,7 @@ pub fn backward<T: Float>(a: &Attention, [q, k, v, dy]: [Heads<T>; 4], logs: &[T
     if a.keys == 0 {
         return;
     }
-    let (isa, scale, none) = (isa(), T::of(a.scale), Epilogue::default());
+    let (isa, scale) = (isa(), T::of(a.scale));
     let block = BLOCK.min(a.queries);
     let lens = [block * a.keys, block * a.keys, block * a.size, a.keys * a.size, a.keys * a.values];
     tasks(a.heads[0], a.threads(), |head| {
@@ -272,28 +271,28 @@ pub fn backward<T: Float>(a: &Attention, [q, k, v, dy]: [Heads<T>; 4], logs: &[T
                 let (scores, slope) = (&mut scores[..rows * keys], &mut slope[..rows * keys]);
                 let (q, dy) = (q.rows(head, first), dy.rows(head, first));
                 // [rows, size] . [size, keys]
-                run(isa, [rows, a.size, keys], q, k.turned(head), scores, keys, false, none, false);
+                Call::new(isa, [rows, a.size, keys], q, k.turned(head)).run(scores);
                 weights(isa, keys, first, a.causal, scale, scores, &logs[head * a.queries + first..][..rows]);
                 let turned = |x| Mat { data: x, row_stride: 1, col_stride: keys };
                 if places[2].is_some() {
                     // [keys, rows] . [rows, values]
-                    run(isa, [keys, rows, a.values], turned(scores), dy, dv, a.values, true, none, false);
+                    Call { accumulate: true, ..Call::new(isa, [keys, rows, a.values], turned(scores), dy) }.run(dv);
                 }
                 if places[0].is_none() && places[1].is_none() {
                     continue;
                 }
                 // [rows, values] . [values, keys]
-                run(isa, [rows, a.values, keys], dy, v.turned(head), slope, keys, false, none, false);
+                Call::new(isa, [rows, a.values, keys], dy, v.turned(head)).run(slope);
                 slopes(isa, keys, scale, scores, slope);
                 if places[1].is_some() {
                     // [keys, rows] . [rows, size]
-                    run(isa, [keys, rows, a.size], turned(slope), q, dk, a.size, true, none, false);
+                    Call { accumulate: true, ..Call::new(isa, [keys, rows, a.size], turned(slope), q) }.run(dk);
                 }
                 if let Some(place) = &places[0] {
                     let (dq, slope) =
                         (&mut dq[..rows * a.size], Mat { data: &*slope, row_stride: keys, col_stride: 1 });
                     // [rows, keys] . [keys, size]
-                    run(isa, [rows, keys, a.size], slope, k.rows(head, 0), dq, a.size, false, none, false);
+                    Call::new(isa, [rows, keys, a.size], slope, k.rows(head, 0)).run(dq);
                     // SAFETY: the gradient has the size of all heads, and each task has a head for itself.
                     unsafe { place.write(head, first, dq) };
                 }

@@ -15,7 +15,7 @@ const FEW: usize = 16;
 /// Folds the lanes to one by halves. Inlined, the compiler would take the vectors of the loop before it apart into single
 /// numbers.
 #[inline(never)]
-fn folded<T: Copy, const N: usize>(lanes: &[T; N], f: impl Fn(T, T) -> T) -> T {
+pub(super) fn folded<T: Copy, const N: usize>(lanes: &[T; N], f: impl Fn(T, T) -> T) -> T {
     let mut lanes = *lanes;
     let mut width = N / 2;
     while width > 0 {

@@ -3,6 +3,7 @@
 use super::Conv;
 use crate::element::Float;
 use crate::kernels::gemm::{Kernels, SLACK, Shared, Strip, scratch};
+use crate::kernels::lanes::folded;
 use crate::kernels::parallel;
 use crate::kernels::simd::{Isa, simd};
 
@@ -168,19 +169,6 @@ simd! {
     }
 }
 
-/// The sum of the lanes, in halves.
-fn fold<T: Float>(mut lanes: [T; LANES]) -> T {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for l in 0..width {
-            let other = lanes[l + width];
-            lanes[l] += other;
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
 /// The gradient of the weight for groups of few output channels: products of shifted planes, summed.
 pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw: &mut [T]) {
     let kernels = T::kernels(isa);
@@ -206,7 +194,7 @@ pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw
             for (i, lanes) in sums.into_iter().enumerate() {
                 let o = group * group_out + i / taps;
                 // SAFETY: in bounds, and the weights of this input channel are written by this task only.
-                unsafe { *shared.at(o * depth + c * taps + i % taps) = fold(lanes) };
+                unsafe { *shared.at(o * depth + c * taps + i % taps) = folded(&lanes, |a, b| a + b) };
             }
         });
     });
@@ -222,7 +210,7 @@ pub(super) fn grad_bias<T: Float>(isa: Isa, conv: &Conv, dy: &[T], bias: &mut [T
             for b in 0..conv.batch {
                 sum_lanes(isa, &dy[(b * conv.out_channels + start + i) * plane..][..plane], &mut lanes);
             }
-            *bias = fold(lanes);
+            *bias = folded(&lanes, |a, b| a + b);
         }
     });
 }

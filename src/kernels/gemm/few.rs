@@ -4,10 +4,11 @@
 //! Either way a number of C is the sum of sixteen partial sums, of every sixteenth product, so its bits do not depend on
 //! the layout.
 
-use super::{Epilogue, Mat, Shared, finish_one, scratch};
+use super::{Call, Shared, finish_one, scratch};
 use crate::element::Float;
+use crate::kernels::lanes::folded;
 use crate::kernels::parallel;
-use crate::kernels::simd::{Isa, simd};
+use crate::kernels::simd::simd;
 
 /// Rows of A at most.
 pub(super) const FEW: usize = 4;
@@ -15,18 +16,8 @@ const LANES: usize = 16;
 /// Columns of B to a task.
 const COLUMNS: usize = 64;
 
-#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
-pub(super) fn product<T: Float>(
-    isa: Isa,
-    [m, k, n]: [usize; 3],
-    a: Mat<T>,
-    b: Mat<T>,
-    c: &mut [T],
-    ldc: usize,
-    accumulate: bool,
-    epilogue: Epilogue<T>,
-    threads: bool,
-) {
+pub(super) fn product<T: Float>(call: Call<T>, c: &mut [T]) {
+    let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, threads } = call;
     // The few are the rows.
     let turned = n < m;
     let (few, many, a, b) = if turned { (n, m, b.t(), a.t()) } else { (m, n, a, b) };
@@ -70,20 +61,6 @@ pub(super) fn product<T: Float>(
     });
 }
 
-/// The sum of the partial sums, in halves.
-#[inline(always)]
-fn fold<T: Float>(mut lanes: [T; LANES]) -> T {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for l in 0..width {
-            let other = lanes[l + width];
-            lanes[l] += other;
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
 simd! {
     /// `sums[i, j] = rows[i] . columns[j]`, where column j starts at `j * stride`: lanes are products.
     fn dots[T: Float](rows: &[T], k: usize, columns: &[T], stride: usize, n: usize, sums: &mut [T]) {
@@ -113,7 +90,7 @@ simd! {
                     for l in 0..k - whole {
                         lanes[c][l] += row[whole + l] * of[c][whole + l];
                     }
-                    sums[i * n + j + c] = fold(lanes[c]);
+                    sums[i * n + j + c] = folded(&lanes[c], |a, b| a + b);
                 }
                 j += some;
             }
@@ -147,9 +124,18 @@ simd! {
                         }
                     }
                 }
-                for (l, sum) in sums.iter_mut().enumerate() {
-                    *sum = fold(std::array::from_fn(|p| partial[p][l]));
+                // Added up as `folded` does it, all columns side by side.
+                let mut width = LANES / 2;
+                while width > 0 {
+                    let (sums, others) = partial.split_at_mut(width);
+                    for (sums, others) in sums.iter_mut().zip(others) {
+                        for l in 0..WIDE {
+                            sums[l] += others[l];
+                        }
+                    }
+                    width /= 2;
                 }
+                sums.copy_from_slice(&partial[0][..sums.len()]);
             }
         }
     }

@@ -171,7 +171,7 @@ pub fn gemm<T: Float>(
     accumulate: bool,
     epilogue: Epilogue<T>,
 ) {
-    run(simd::isa(), [m, k, n], a, b, c, ldc, accumulate, epilogue, true);
+    Call { ldc, accumulate, epilogue, threads: true, ..Call::new(simd::isa(), [m, k, n], a, b) }.run(c);
 }
 
 /// `C[i] = A[i] . B[i]` for every batch i: `[m,k] . [k,n]`. Matrix i of A starts at `a.data[a_offsets[i]]`, of B likewise;
@@ -203,7 +203,7 @@ pub fn gemm_batched<T: Float>(
     let product = |i: usize, c: &mut [T]| {
         let a = Mat { data: &a.data[a_offsets[i]..], ..a };
         let b = Mat { data: &b.data[b_offsets[i]..], ..b };
-        run(isa, [m, k, n], a, b, c, n, false, Epilogue::default(), !small);
+        Call { threads: !small, ..Call::new(isa, [m, k, n], a, b) }.run(c);
     };
     parallel::chunks_mut(c, per_task * m * n, |start, c| {
         for (i, c) in c.chunks_mut(m * n).enumerate() {
@@ -212,58 +212,61 @@ pub fn gemm_batched<T: Float>(
     });
 }
 
-#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
-pub(super) fn run<T: Float>(
-    isa: Isa,
-    [m, k, n]: [usize; 3],
-    a: Mat<T>,
-    b: Mat<T>,
-    c: &mut [T],
-    ldc: usize,
-    accumulate: bool,
-    epilogue: Epilogue<T>,
-    threads: bool,
-) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    a.check(m, k, "A");
-    b.check(k, n, "B");
-    assert!(m == 1 || ldc >= n, "gemm: rows of C overlap: {n} columns, row stride {ldc}");
-    Mat { data: &*c, row_stride: ldc, col_stride: 1 }.check(m, n, "C");
-    if let Some(bias) = epilogue.bias_row {
-        assert_eq!(bias.len(), n, "gemm: bias");
-    }
-    let threads = threads && m * n * k >= PARALLEL;
-    if m.min(n) <= few::FEW {
-        return few::product(isa, [m, k, n], a, b, c, ldc, accumulate, epilogue, threads);
+/// `C[m, n] = A[m, k] . B[k, n] (+ C)`, then the epilogue.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a, T> {
+    pub isa: Isa,
+    /// m, k and n.
+    pub sizes: [usize; 3],
+    pub a: Mat<'a, T>,
+    pub b: Mat<'a, T>,
+    /// The distance between rows of C.
+    pub ldc: usize,
+    pub accumulate: bool,
+    pub epilogue: Epilogue<'a, T>,
+    /// Whether other threads may take a share, if it pays.
+    pub threads: bool,
+}
+
+impl<'a, T: Float> Call<'a, T> {
+    /// A product alone, on this thread, whose C is contiguous.
+    pub fn new(isa: Isa, sizes: [usize; 3], a: Mat<'a, T>, b: Mat<'a, T>) -> Self {
+        Call { isa, sizes, a, b, ldc: sizes[2], accumulate: false, epilogue: Epilogue::default(), threads: false }
     }
 
-    // Few tiles and a long sum: a gradient of a weight. Cut k at fixed boundaries, add the parts in order.
-    let slices = (k / (4 * K_BLOCK)).min(16);
-    if slices > 1 && m * n <= 1 << 16 {
+    /// # Panics
+    /// When a matrix does not fit its slice.
+    pub fn run(mut self, c: &mut [T]) {
+        let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, .. } = self;
+        if m == 0 || n == 0 {
+            return;
+        }
+        a.check(m, k, "A");
+        b.check(k, n, "B");
+        assert!(m == 1 || ldc >= n, "gemm: rows of C overlap: {n} columns, row stride {ldc}");
+        Mat { data: &*c, row_stride: ldc, col_stride: 1 }.check(m, n, "C");
+        if let Some(bias) = epilogue.bias_row {
+            assert_eq!(bias.len(), n, "gemm: bias");
+        }
+        self.threads = self.threads && m * n * k >= PARALLEL;
+        if m.min(n) <= few::FEW {
+            return few::product(self, c);
+        }
+        // Few tiles and a long sum: a gradient of a weight. Cut k at fixed boundaries, add the parts in order.
+        let slices = (k / (4 * K_BLOCK)).min(16);
+        if slices <= 1 || m * n > 1 << 16 {
+            return self.blocks(c);
+        }
         let size = k.div_ceil(slices).next_multiple_of(K_BLOCK);
         let slices = k.div_ceil(size);
         scratch(slices * m * n, |parts: &mut [T]| {
-            let one = |i: usize, part: &mut [T]| {
-                let (start, len) = (i * size, size.min(k - i * size));
-                blocks(
-                    isa,
-                    [m, len, n],
-                    a.from(0, start),
-                    b.from(start, 0),
-                    part,
-                    n,
-                    false,
-                    Epilogue::default(),
-                    false,
-                );
-            };
-            if threads {
-                parallel::chunks_mut(parts, m * n, |start, part| one(start / (m * n), part));
-            } else {
-                parts.chunks_mut(m * n).enumerate().for_each(|(i, part)| one(i, part));
-            }
+            let shared = Shared::new(parts);
+            parallel::tasks(slices, self.threads, |i| {
+                let start = i * size;
+                let slice = Call::new(isa, [m, size.min(k - start), n], a.from(0, start), b.from(start, 0));
+                // SAFETY: each task has a part for itself.
+                slice.blocks(unsafe { shared.chunk(m * n, i) });
+            });
             for (i, row) in c.chunks_mut(ldc).take(m).enumerate() {
                 for (j, x) in row[..n].iter_mut().enumerate() {
                     let mut sum = if accumulate { *x } else { T::ZERO };
@@ -274,74 +277,55 @@ pub(super) fn run<T: Float>(
                 }
             }
         });
-        return;
     }
-    blocks(isa, [m, k, n], a, b, c, ldc, accumulate, epilogue, threads);
+
+    /// The whole product, whose sizes were checked.
+    fn blocks(self, c: &mut [T]) {
+        let Call { sizes: [m, k, n], a, b, ldc, .. } = self;
+        if self.isa != Isa::Portable {
+            return panels::product(self, c);
+        }
+        let (row_blocks, column_blocks) = if self.threads { (m.div_ceil(256), n.div_ceil(256)) } else { (1, 1) };
+        let shared = Shared::new(c);
+        parallel::tasks(row_blocks * column_blocks, self.threads, |i| {
+            let rows = part(m, row_blocks, 1, i / column_blocks);
+            let columns = part(n, column_blocks, 1, i % column_blocks);
+            if rows.is_empty() || columns.is_empty() {
+                return;
+            }
+            let sizes = [rows.len(), k, columns.len()];
+            let bias_row = self.epilogue.bias_row.map(|bias| &bias[columns.clone()]);
+            let epilogue = Epilogue { bias_row, ..self.epilogue };
+            let (a, b) = (a.from(rows.start, 0), b.from(0, columns.start));
+            // SAFETY: `run` has checked all three matrices; blocks of C are disjoint.
+            unsafe { Call { sizes, a, b, epilogue, ..self }.portable(shared.at(rows.start * ldc + columns.start)) };
+        });
+    }
+
+    /// By crate `matrixmultiply`.
+    ///
+    /// # Safety
+    /// The three matrices must be in bounds, and no one else may touch C.
+    unsafe fn portable(self, c: *mut T) {
+        let Call { sizes: [m, k, n], a, b, ldc, epilogue, .. } = self;
+        let beta = if self.accumulate { T::ONE } else { T::ZERO };
+        let (a_strides, b_strides) = ([a.row_stride, a.col_stride], [b.row_stride, b.col_stride]);
+        // SAFETY: the caller vouches for the matrices.
+        unsafe { T::matrixmultiply(m, k, n, a.data.as_ptr(), a_strides, b.data.as_ptr(), b_strides, beta, c, ldc) };
+        if epilogue.bias_row.is_some() || epilogue.relu {
+            for i in 0..m {
+                for j in 0..n {
+                    // SAFETY: inside C.
+                    let x = unsafe { &mut *c.add(i * ldc + j) };
+                    *x = finish_one(*x, epilogue, j);
+                }
+            }
+        }
+    }
 }
 
 #[inline(always)]
 fn finish_one<T: Float>(x: T, epilogue: Epilogue<T>, column: usize) -> T {
     let x = epilogue.bias_row.map_or(x, |bias| x + bias[column]);
     if epilogue.relu && x < T::ZERO { T::ZERO } else { x }
-}
-
-/// The whole product.
-#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
-fn blocks<T: Float>(
-    isa: Isa,
-    [m, k, n]: [usize; 3],
-    a: Mat<T>,
-    b: Mat<T>,
-    c: &mut [T],
-    ldc: usize,
-    accumulate: bool,
-    epilogue: Epilogue<T>,
-    threads: bool,
-) {
-    if isa != Isa::Portable {
-        return panels::product(isa, [m, k, n], a, b, c, ldc, accumulate, epilogue, threads);
-    }
-    let (row_blocks, column_blocks) = if threads { (m.div_ceil(256), n.div_ceil(256)) } else { (1, 1) };
-    let shared = Shared::new(c);
-    parallel::tasks(row_blocks * column_blocks, threads, |i| {
-        let rows = part(m, row_blocks, 1, i / column_blocks);
-        let columns = part(n, column_blocks, 1, i % column_blocks);
-        if rows.is_empty() || columns.is_empty() {
-            return;
-        }
-        let (a, b) = (a.from(rows.start, 0), b.from(0, columns.start));
-        let to = shared.at(rows.start * ldc + columns.start);
-        // SAFETY: `run` has checked all three matrices; blocks of C are disjoint.
-        unsafe { portable([rows.len(), k, columns.len()], a, b, to, ldc, accumulate, epilogue, columns.start) };
-    });
-}
-
-/// A block of C by crate `matrixmultiply`.
-///
-/// # Safety
-/// The three matrices must be in bounds.
-#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
-unsafe fn portable<T: Float>(
-    [m, k, n]: [usize; 3],
-    a: Mat<T>,
-    b: Mat<T>,
-    c: *mut T,
-    ldc: usize,
-    accumulate: bool,
-    epilogue: Epilogue<T>,
-    column: usize,
-) {
-    let beta = if accumulate { T::ONE } else { T::ZERO };
-    let (a_strides, b_strides) = ([a.row_stride, a.col_stride], [b.row_stride, b.col_stride]);
-    // SAFETY: the caller vouches for the matrices.
-    unsafe { T::matrixmultiply(m, k, n, a.data.as_ptr(), a_strides, b.data.as_ptr(), b_strides, beta, c, ldc) };
-    if epilogue.bias_row.is_some() || epilogue.relu {
-        for i in 0..m {
-            for j in 0..n {
-                // SAFETY: inside C.
-                let x = unsafe { &mut *c.add(i * ldc + j) };
-                *x = finish_one(*x, epilogue, column + j);
-            }
-        }
-    }
 }

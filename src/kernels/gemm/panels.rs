@@ -2,11 +2,10 @@
 
 use super::pack::pack_b;
 use super::tile::{Finish, Kernels, Tile, Transpose};
-use super::{Epilogue, K_BLOCK, Mat, SLACK, Shared, panel_height, part, scratch};
+use super::{Call, K_BLOCK, Mat, SLACK, Shared, panel_height, part, scratch};
 use crate::element::Float;
 use crate::kernels::parallel;
 use crate::kernels::prefetch;
-use crate::kernels::simd::Isa;
 use std::ops::Range;
 
 /// Tiles of rows and panels of columns in the largest block of C: both operands stay in the second-level cache.
@@ -61,18 +60,8 @@ fn cost<T>([m, k, n]: [usize; 3], a: Mat<T>, b: Mat<T>, lanes: usize, turned: bo
     products + far + pack + if turned { m * n / 4 } else { m * n / 8 }
 }
 
-#[allow(clippy::too_many_arguments, reason = "the BLAS signature")]
-pub(super) fn product<T: Float>(
-    isa: Isa,
-    [m, k, n]: [usize; 3],
-    a: Mat<T>,
-    b: Mat<T>,
-    c: &mut [T],
-    ldc: usize,
-    accumulate: bool,
-    epilogue: Epilogue<T>,
-    threads: bool,
-) {
+pub(super) fn product<T: Float>(call: Call<T>, c: &mut [T]) {
+    let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, threads } = call;
     let kernels = T::kernels(isa);
     let bias = epilogue.bias_row.map_or(std::ptr::null(), <[T]>::as_ptr);
     let turned =
@@ -259,15 +248,16 @@ impl<T: Float> Product<'_, T> {
     }
 }
 
-/// Asks for some rows of `b` and its first `columns` columns.
+/// Asks for some rows of `b` and its first `columns` columns, along whichever of them lie side by side.
 fn fetch<T>(b: Mat<T>, rows: Range<usize>, columns: usize) {
-    let (rows, columns) = if b.col_stride == 1 { (rows, 0..columns) } else { (0..columns, rows) };
-    let (row_stride, col_stride) = if b.col_stride == 1 { (b.row_stride, 1) } else { (b.col_stride, b.row_stride) };
-    if col_stride == 1 {
-        for i in rows {
-            for j in columns.clone().step_by(LINE) {
-                prefetch::line(b.data.as_ptr().wrapping_add(i * row_stride + j).cast());
-            }
+    let (lines, line, stride) = match (b.col_stride, b.row_stride) {
+        (1, stride) => (rows, 0..columns, stride),
+        (stride, 1) => (0..columns, rows, stride),
+        _ => return,
+    };
+    for i in lines {
+        for j in line.clone().step_by(LINE) {
+            prefetch::line(b.data.as_ptr().wrapping_add(i * stride + j).cast());
         }
     }
 }
