@@ -1,8 +1,9 @@
 //! Attention of a decoder over the states of an encoder.
 
+use super::Module;
+use super::module::layer_module;
 use super::param::{Name, Param};
 use super::summary::Call;
-use super::{Module, Walk, WalkMut};
 use crate::element::Float;
 use crate::ops;
 use crate::shape::ensure;
@@ -172,22 +173,7 @@ impl<T: Float> AdditiveAttention<T> {
     }
 }
 
-impl<T: Float> Module<T> for AdditiveAttention<T> {
-    fn visit(&self, walk: &mut Walk<T>) {
-        walk.name(&self.name);
-        walk.child("query_weight", &self.query_weight);
-        walk.child("state_weight", &self.state_weight);
-        walk.child("bias", &self.bias);
-        walk.child("score", &self.score);
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
-        walk.name(&mut self.name);
-        walk.child("query_weight", &mut self.query_weight);
-        walk.child("state_weight", &mut self.state_weight);
-        walk.child("bias", &mut self.bias);
-        walk.child("score", &mut self.score);
-    }
-}
+layer_module!(AdditiveAttention { query_weight, state_weight, bias, score });
 
 /// Multiplicative attention: a state's score is `query . state` ("dot"), or `query . W state` with a `weight`
 /// `[query, states]` ("general"), its weight the softmax of the scores of all states within the sequence's length.
@@ -264,16 +250,7 @@ impl<T: Float> DotAttention<T> {
     }
 }
 
-impl<T: Float> Module<T> for DotAttention<T> {
-    fn visit(&self, walk: &mut Walk<T>) {
-        walk.name(&self.name);
-        walk.child("weight", &self.weight);
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
-        walk.name(&mut self.name);
-        walk.child("weight", &mut self.weight);
-    }
-}
+layer_module!(DotAttention { weight });
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
 //! The convolution layers.
 
+use super::Layer;
+use super::module::layer_module;
 use super::param::{Name, Param};
 use super::summary::Call;
-use super::{Layer, Module, Walk, WalkMut};
 use crate::element::Float;
 use crate::ops::{self, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions};
 use crate::shape::{Pair, ensure};
@@ -68,18 +69,7 @@ macro_rules! conv {
             }
         }
 
-        impl<T: Float> Module<T> for $name<T> {
-            fn visit(&self, walk: &mut Walk<T>) {
-                walk.name(&self.name);
-                walk.child("weight", &self.weight);
-                walk.child("bias", &self.bias);
-            }
-            fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
-                walk.name(&mut self.name);
-                walk.child("weight", &mut self.weight);
-                walk.child("bias", &mut self.bias);
-            }
-        }
+        layer_module!($name { weight, bias });
 
         impl<T: Float> Layer<T> for $name<T> {
             #[track_caller]
@@ -179,6 +169,7 @@ conv! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::Module;
 
     #[test]
     fn weights_lie_within_the_bound_and_fill_it() {

@@ -1,8 +1,8 @@
 //! The layer that tags sequences as a whole.
 
+use super::module::layer_module;
 use super::param::{Name, Param};
 use super::summary::Call;
-use super::{Module, Walk, WalkMut};
 use crate::element::Float;
 use crate::ops::{CrfScores, crf_decode, crf_log_likelihood};
 use crate::tensor::Tensor;
@@ -76,20 +76,7 @@ impl<T: Float> Crf<T> {
     }
 }
 
-impl<T: Float> Module<T> for Crf<T> {
-    fn visit(&self, walk: &mut Walk<T>) {
-        walk.name(&self.name);
-        walk.child("start_transitions", &self.start_transitions);
-        walk.child("end_transitions", &self.end_transitions);
-        walk.child("transitions", &self.transitions);
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
-        walk.name(&mut self.name);
-        walk.child("start_transitions", &mut self.start_transitions);
-        walk.child("end_transitions", &mut self.end_transitions);
-        walk.child("transitions", &mut self.transitions);
-    }
-}
+layer_module!(Crf { start_transitions, end_transitions, transitions });
 
 #[cfg(test)]
 mod tests {

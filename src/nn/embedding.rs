@@ -1,8 +1,8 @@
 //! The layer that turns numbers into vectors.
 
+use super::module::layer_module;
 use super::param::{Name, Param};
 use super::summary::Call;
-use super::{Module, Walk, WalkMut};
 use crate::element::Float;
 use crate::ops;
 use crate::shape::ensure;
@@ -75,16 +75,7 @@ impl<T: Float> Embedding<T> {
     }
 }
 
-impl<T: Float> Module<T> for Embedding<T> {
-    fn visit(&self, walk: &mut Walk<T>) {
-        walk.name(&self.name);
-        walk.child("weight", &self.weight);
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
-        walk.name(&mut self.name);
-        walk.child("weight", &mut self.weight);
-    }
-}
+layer_module!(Embedding { weight });
 
 #[cfg(test)]
 mod tests {

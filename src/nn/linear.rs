@@ -1,8 +1,9 @@
 //! The fully connected layer.
 
+use super::Layer;
+use super::module::layer_module;
 use super::param::{Name, Param};
 use super::summary::Call;
-use super::{Layer, Module, Walk, WalkMut};
 use crate::element::Float;
 use crate::ops;
 use crate::tensor::Tensor;
@@ -61,18 +62,7 @@ impl<T: Float> Linear<T> {
     }
 }
 
-impl<T: Float> Module<T> for Linear<T> {
-    fn visit(&self, walk: &mut Walk<T>) {
-        walk.name(&self.name);
-        walk.child("weight", &self.weight);
-        walk.child("bias", &self.bias);
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
-        walk.name(&mut self.name);
-        walk.child("weight", &mut self.weight);
-        walk.child("bias", &mut self.bias);
-    }
-}
+layer_module!(Linear { weight, bias });
 
 impl<T: Float> Layer<T> for Linear<T> {
     #[track_caller]

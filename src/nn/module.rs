@@ -283,6 +283,23 @@ tuple!(A 0, B 1, C 2, D 3);
 tuple!(A 0, B 1, C 2, D 3, E 4);
 tuple!(A 0, B 1, C 2, D 3, E 4, F 5);
 
+/// Makes one of the crate's layers, with a field `name`, a [`Module`] from the names of its parameters.
+macro_rules! layer_module {
+    ($name:ident { $($field:ident),+ }) => {
+        impl<T: $crate::element::Float> $crate::nn::Module<T> for $name<T> {
+            fn visit(&self, walk: &mut $crate::nn::Walk<T>) {
+                walk.name(&self.name);
+                $(walk.child(stringify!($field), &self.$field);)+
+            }
+            fn visit_mut(&mut self, walk: &mut $crate::nn::WalkMut<T>) {
+                walk.name(&mut self.name);
+                $(walk.child(stringify!($field), &mut self.$field);)+
+            }
+        }
+    };
+}
+pub(super) use layer_module;
+
 /// Makes a struct a [`Module`](crate::nn::Module) from the names of its fields that are modules.
 ///
 /// `module!(Net { conv, fc })` for a struct of `f32` layers, `module!(Net<T> { conv, fc })` for one that is generic over its

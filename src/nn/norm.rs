@@ -1,5 +1,6 @@
 //! Normalization layers.
 
+use super::module::layer_module;
 use super::param::{Buffer, Counter, Name, Param};
 use super::summary::Call;
 use super::{Layer, Module, Slot, Walk, WalkMut};
@@ -253,18 +254,7 @@ impl<T: Float> LayerNorm<T> {
     }
 }
 
-impl<T: Float> Module<T> for LayerNorm<T> {
-    fn visit(&self, walk: &mut Walk<T>) {
-        walk.name(&self.name);
-        walk.child("weight", &self.weight);
-        walk.child("bias", &self.bias);
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<T>) {
-        walk.name(&mut self.name);
-        walk.child("weight", &mut self.weight);
-        walk.child("bias", &mut self.bias);
-    }
-}
+layer_module!(LayerNorm { weight, bias });
 
 impl<T: Float> Layer<T> for LayerNorm<T> {
     #[track_caller]
