@@ -212,25 +212,6 @@ fn every_layer_agrees_with_finite_differences() {
     check_layer("Sequential", net, randn(&[5, 4]));
 }
 
-/// A recurrent layer gives a state too: it is no [`Layer`]. Here output and state are one tensor.
-struct Sequences<R>(R, fn(&R, &Tensor<f64>) -> Vec<Tensor<f64>>);
-
-impl<R: Module<f64>> Module<f64> for Sequences<R> {
-    fn visit(&self, walk: &mut Walk<f64>) {
-        walk.child("recurrent", &self.0);
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<f64>) {
-        walk.child("recurrent", &mut self.0);
-    }
-}
-
-impl<R: Module<f64>> Layer<f64> for Sequences<R> {
-    fn forward(&self, x: &Tensor<f64>) -> Tensor<f64> {
-        let parts: Vec<_> = self.1(&self.0, x).iter().map(|x| x.flatten(0)).collect();
-        cat(&parts.iter().collect::<Vec<_>>(), 0)
-    }
-}
-
 /// A layer with a signature of its own as one from tensor to tensor.
 struct Through<M, F>(M, F);
 
@@ -249,37 +230,51 @@ impl<M: Module<f64>, F: Fn(&M, &Tensor<f64>) -> Tensor<f64> + Send + Sync> Layer
     }
 }
 
+/// All that a recurrent layer gives, its state too, as one tensor.
+fn joined(parts: impl AsRef<[Tensor<f64>]>) -> Tensor<f64> {
+    let parts: Vec<_> = parts.as_ref().iter().map(|x| x.flatten(0)).collect();
+    cat(&parts.iter().collect::<Vec<_>>(), 0)
+}
+
 #[test]
 fn recurrent_layers_agree_with_finite_differences() {
     let randn = |shape: &[usize]| Tensor::randn(shape).cast::<f64>();
     seed(3);
     let rnn = Rnn::with(2, 3, RnnOptions { nonlinearity: Nonlinearity::Relu, layers: 2, ..Default::default() });
-    check_layer("Rnn", Sequences(rnn, |rnn, x| Vec::from(<[_; 2]>::from(rnn.forward(x)))), randn(&[4, 3, 2]));
+    check_layer(
+        "Rnn",
+        Through(rnn, |rnn: &Rnn<f64>, x: &Tensor<f64>| joined(<[_; 2]>::from(rnn.forward(x)))),
+        randn(&[4, 3, 2]),
+    );
     let options = LstmOptions { layers: 2, bidirectional: true, proj_size: 2, batch_first: true, ..Default::default() };
-    let lstm = Sequences(Lstm::with(2, 3, options), |lstm, x| {
+    let lstm = Through(Lstm::with(2, 3, options), |lstm: &Lstm<f64>, x: &Tensor<f64>| {
         let (y, state) = lstm.forward_with(x, None, Some(&[2, 4, 1]));
         let (z, state) = lstm.forward_with(x, Some(&state), None);
-        vec![y, z, state.h, state.c]
+        joined([y, z, state.h, state.c])
     });
     check_layer("Lstm", lstm, randn(&[3, 4, 2]));
     let gru = Gru::with(2, 3, GruOptions { bidirectional: true, ..Default::default() });
-    check_layer("Gru", Sequences(gru, |gru, x| Vec::from(<[_; 2]>::from(gru.forward(x)))), randn(&[4, 3, 2]));
+    check_layer(
+        "Gru",
+        Through(gru, |gru: &Gru<f64>, x: &Tensor<f64>| joined(<[_; 2]>::from(gru.forward(x)))),
+        randn(&[4, 3, 2]),
+    );
     let cell = RnnCell::with(2, 3, RnnCellOptions::default());
     check_layer(
         "RnnCell",
-        Sequences(cell, |cell, x| vec![cell.forward(x, Some(&cell.forward(x, None)))]),
+        Through(cell, |cell: &RnnCell<f64>, x: &Tensor<f64>| cell.forward(x, Some(&cell.forward(x, None)))),
         randn(&[3, 2]),
     );
     let cell = LstmCell::with(2, 3, CellOptions::default());
     let twice = |cell: &LstmCell<f64>, x: &Tensor<f64>| {
         let state = cell.forward(x, Some(&cell.forward(x, None)));
-        vec![state.h, state.c]
+        joined([state.h, state.c])
     };
-    check_layer("LstmCell", Sequences(cell, twice), randn(&[3, 2]));
+    check_layer("LstmCell", Through(cell, twice), randn(&[3, 2]));
     let cell = GruCell::with(2, 3, CellOptions { bias: false });
     check_layer(
         "GruCell",
-        Sequences(cell, |cell, x| vec![cell.forward(x, Some(&cell.forward(x, None)))]),
+        Through(cell, |cell: &GruCell<f64>, x: &Tensor<f64>| cell.forward(x, Some(&cell.forward(x, None)))),
         randn(&[3, 2]),
     );
 }
@@ -303,29 +298,14 @@ fn layers_over_sequences_agree_with_finite_differences() {
     check_layer("DotAttention, dot", Through(DotAttention::dot(), dot), randn(&[2, 4, 4]));
 }
 
-/// An embedding takes whole numbers: it is no [`Layer`]. Here the indices are fixed.
-struct Lookup(Embedding<f64>);
-
-impl Module<f64> for Lookup {
-    fn visit(&self, walk: &mut Walk<f64>) {
-        walk.child("embedding", &self.0);
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<f64>) {
-        walk.child("embedding", &mut self.0);
-    }
-}
-
-impl Layer<f64> for Lookup {
-    fn forward(&self, x: &Tensor<f64>) -> Tensor<f64> {
-        self.0.forward(&Tensor::from([[0_i64, 3], [3, 1]])).tanh() * x
-    }
-}
-
 #[test]
 fn an_embedding_agrees_with_finite_differences() {
+    // It takes whole numbers: here they are fixed.
+    let lookup =
+        |table: &Embedding<f64>, x: &Tensor<f64>| table.forward(&Tensor::from([[0_i64, 3], [3, 1]])).tanh() * x;
     check_layer(
         "Embedding",
-        Lookup(Embedding::with(4, 3, EmbeddingOptions::default())),
+        Through(Embedding::with(4, 3, EmbeddingOptions::default()), lookup),
         Tensor::randn([2, 2, 3]).cast::<f64>(),
     );
 }

@@ -20,10 +20,15 @@ pub struct Workload {
     pub work: Work,
     /// One repeat is measured instead of a median.
     pub once: bool,
-    /// Whether its data stays in memory between measurements.
-    pub keep: bool,
     /// Prepares data and model.
     pub make: Box<dyn Fn() -> Run>,
+}
+
+impl Workload {
+    /// Whether it is a network's, whose repeats are steps.
+    pub fn is_network(&self) -> bool {
+        self.work.sample > 0.0 && !self.once
+    }
 }
 
 /// What one repeat must do at least: floating-point operations, bytes read and written, samples.
@@ -74,7 +79,7 @@ impl List {
     /// A workload that holds the clock itself.
     fn add_timed(&mut self, name: impl Into<String>, work: Work, make: impl Fn() -> Run + 'static) {
         let name = name.into();
-        self.0.push(Workload { name, work, once: false, keep: false, make: Box::new(make) });
+        self.0.push(Workload { name, work, once: false, make: Box::new(make) });
     }
 
     fn last(&mut self) -> &mut Workload {
@@ -166,15 +171,12 @@ fn networks(list: &mut List) {
     list.add("mnist_cnn", step_work(MNIST_CNN, 64), || {
         classifying_step(mnist_cnn(), Adam::new(1e-3), &[64, 1, 28, 28])
     });
-    list.last().keep = true;
     list.add("mlp", step_work(MLP, 64), || classifying_step(mlp(), Adam::new(1e-3), &[64, 784]));
-    list.last().keep = true;
     // The discriminator sees real and made images and trains on both; for the generator it gives the gradient of the image
     // alone, through all of its layers.
     let products =
         2.0 * (3.0 * DISCRIMINATOR.1 - DISCRIMINATOR.0) + 2.0 * DISCRIMINATOR.1 + 3.0 * GENERATOR.1 - GENERATOR.0;
     list.add("dcgan", Work { flop: 2.0 * 64.0 * products, sample: 64.0, ..Default::default() }, dcgan_step);
-    list.last().keep = true;
     list.add("gpt", step_work((0.0, GPT), 12 * 64), || {
         let x = Tensor::from_fn([12, 64], |i| (i * 7 % 65) as i64);
         let y = Tensor::from_fn([12 * 64], |i| ((i + 1) * 7 % 65) as i64);
@@ -183,25 +185,20 @@ fn networks(list: &mut List) {
             cross_entropy(&net.forward(&x).reshape([12 * 64, 65]), &y)
         })
     });
-    list.last().keep = true;
     list.add("resnet18_cifar", step_work(RESNET, 32), || {
         let optimizer = Sgd::with(SgdOptions { lr: 0.1, momentum: 0.9, ..Default::default() });
         classifying_step(resnet18_cifar(), optimizer, &[32, 3, 32, 32])
     });
-    list.last().keep = true;
     let [steps, texts] = TEXT;
     let work = |gates: f64| step_work((0.0, reader(gates)), steps * texts);
     list.add("lstm_lm", work(4.), || text_step(LstmReader::new(), LstmReader::forward));
-    list.last().keep = true;
     list.add("gru_lm", work(3.), || text_step(GruReader::new(), GruReader::forward));
-    list.last().keep = true;
     for batch in [1, 256] {
         let work = Work { flop: 2.0 * batch as f64 * MNIST_CNN.1, sample: batch as f64, ..Default::default() };
         list.add(format!("infer {batch}"), work, move || {
             let (net, x) = (mnist_cnn(), Tensor::rand([batch, 1, 28, 28]));
             Box::new(move || net.forward(&x))
         });
-        list.last().keep = true;
     }
     if let Some(dir) = std::env::var_os("WENGERT_MNIST").map(PathBuf::from) {
         let work = step_work(MNIST_CNN, 60_000);
