@@ -10,6 +10,7 @@ use crate::element::Float;
 use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Tile, panel_height, scratch, transpose};
 use crate::kernels::parallel;
 use crate::kernels::simd::Isa;
+use std::ops::Range;
 
 /// Positions along one axis of the result that see the same taps. Positions and taps are at even distances, in the result
 /// or the kernel and in the source.
@@ -148,17 +149,22 @@ impl<T: Float> Pass<'_, T> {
             let first = panel * width;
             pack(group * self.to_channels + first, width.min(self.to_channels - first), to, width);
         };
-        let block = |image_group: usize, group: usize, panel: usize, weights: &[T]| {
+        let blocks = |image_group: usize, group: usize, panels: Range<usize>, weights: &[T]| {
             let first = image_group * images;
-            let count = images.min(self.batch.saturating_sub(first));
-            self.block(isa, first, count, group, panel * width, weights, copied, &steps, shared);
+            let count = images.min(self.batch - first);
+            self.with_source(first, count, group, copied, |source| {
+                for (i, panel) in panels.enumerate() {
+                    let weights = &weights[i * panel_len..];
+                    self.block(isa, first, count, group, panel * width, weights, source, &steps, shared);
+                }
+            });
         };
         if image_groups == 1 {
             // Each thread packs what it reads: what another core has just written comes slowly.
             return parallel::tasks(self.groups * panels, self.threads, |i| {
                 scratch(panel_len + SLACK, |weights: &mut [T]| {
                     pack(i / panels, i % panels, &mut weights[..panel_len]);
-                    block(0, i / panels, i % panels, weights);
+                    blocks(0, i / panels, i % panels..i % panels + 1, weights);
                 });
             });
         }
@@ -171,9 +177,7 @@ impl<T: Float> Pass<'_, T> {
             let packed: &[T] = packed;
             parallel::tasks(image_groups * self.groups, self.threads, |i| {
                 let group = i % self.groups;
-                for panel in 0..panels {
-                    block(i / self.groups, group, panel, &packed[(group * panels + panel) * panel_len..][..panel_len]);
-                }
+                blocks(i / self.groups, group, 0..panels, &packed[group * panels * panel_len..]);
             });
         });
     }
@@ -200,6 +204,32 @@ impl<T: Float> Pass<'_, T> {
         Steps { outer, inner: wide.taps.len(), a_step: x, b_step: v * stride }
     }
 
+    /// Calls `f` with the planes of a group of channels, of some images, or a copy of them.
+    fn with_source(
+        &self,
+        image: usize,
+        images: usize,
+        group: usize,
+        copied: Option<[usize; 2]>,
+        f: impl FnOnce(&Source<T>),
+    ) {
+        let from_plane = self.from_size[0] * self.from_size[1];
+        let source = Source {
+            data: &self.from[(image * self.groups + group) * self.from_channels * from_plane..],
+            image: self.groups * self.from_channels * from_plane,
+        };
+        let Some([pitch, image]) = copied else { return f(&source) };
+        scratch(pitch * self.from_channels + image * (images - 1), |copy: &mut [T]| {
+            for n in 0..images {
+                for c in 0..self.from_channels {
+                    copy[n * image + c * pitch..][..from_plane]
+                        .copy_from_slice(&source.data[n * source.image + c * from_plane..][..from_plane]);
+                }
+            }
+            f(&Source { data: copy, image });
+        });
+    }
+
     /// The planes of one panel of channels, from channel `first` of the group on, of some images.
     #[allow(clippy::too_many_arguments, reason = "the place of a block")]
     fn block(
@@ -210,7 +240,7 @@ impl<T: Float> Pass<'_, T> {
         group: usize,
         first: usize,
         weights: &[T],
-        copied: Option<[usize; 2]>,
+        source: &Source<T>,
         steps: &[Steps],
         shared: Shared<T>,
     ) {
@@ -219,39 +249,19 @@ impl<T: Float> Pass<'_, T> {
         let width = stride.min(self.to_channels - first);
         let channel = group * self.to_channels + first;
         let plane = self.to_size[0] * self.to_size[1];
-        let from_plane = self.from_size[0] * self.from_size[1];
         let finish = Finish {
             bias_row: self.after.bias.map_or(std::ptr::null(), |bias| bias[channel..][..width].as_ptr()),
             relu: self.after.relu,
             ..Finish::NONE
         };
-        let source = Source {
-            data: &self.from[(image * self.groups + group) * self.from_channels * from_plane..],
-            image: self.groups * self.from_channels * from_plane,
-        };
-        let room = copied.map_or(0, |[plane, image]| plane * self.from_channels + image * (images - 1));
         scratch(images * plane * stride + SLACK, |result: &mut [T]| {
-            scratch(room, |copy: &mut [T]| {
-                let source = match copied {
-                    None => source,
-                    Some([pitch, image]) => {
-                        for n in 0..images {
-                            for c in 0..self.from_channels {
-                                copy[n * image + c * pitch..][..from_plane]
-                                    .copy_from_slice(&source.data[n * source.image + c * from_plane..][..from_plane]);
-                            }
-                        }
-                        Source { data: copy, image }
-                    }
-                };
-                let mut steps = steps.iter();
-                for tall in &self.classes[0] {
-                    for wide in &self.classes[1] {
-                        let steps = steps.next().expect("steps for each class");
-                        self.class(kernels, [tall, wide], steps, images, weights, &source, width, finish, result);
-                    }
+            let mut steps = steps.iter();
+            for tall in &self.classes[0] {
+                for wide in &self.classes[1] {
+                    let steps = steps.next().expect("steps for each class");
+                    self.class(kernels, [tall, wide], steps, images, weights, source, width, finish, result);
                 }
-            });
+            }
             for n in 0..images {
                 let start = ((image + n) * self.groups * self.to_channels + channel) * plane;
                 // SAFETY: these channels of this image are written by this task only.
