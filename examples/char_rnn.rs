@@ -180,13 +180,14 @@ fn main() -> Result<(), Error> {
         size.hidden
     );
 
-    let rate = schedule::cosine(real("lr"), real("lr") / 100.0, epochs * pieces(train, batch, steps).count());
+    let [columns, height] = columns(train, batch);
+    let rate = schedule::cosine(real("lr"), real("lr") / 100.0, epochs * height.div_ceil(steps));
     let mut optimizer = Adam::new(real("lr"));
     let mut step = 0;
+    let mut valid_loss = None;
     for epoch in 1..=epochs {
         let start = Instant::now();
-        let all = pieces(train, batch, steps).map(|(x, _)| x.numel()).sum();
-        let mut progress = Progress::new(format!("epoch {epoch}/{epochs}"), all);
+        let mut progress = Progress::new(format!("epoch {epoch}/{epochs}"), columns * height);
         let mut state = None;
         for (x, y) in pieces(train, batch, steps) {
             optimizer.set_lr(rate(step));
@@ -204,6 +205,7 @@ fn main() -> Result<(), Error> {
         }
         let train_loss = progress.finish();
         let loss = evaluate(&net, valid, batch, steps);
+        valid_loss = Some(loss);
         println!(
             "epoch {epoch}: train loss {train_loss:.3}, validation loss {loss:.3} nats, {:.3} bits per character, {:.1} s",
             loss / std::f64::consts::LN_2,
@@ -218,14 +220,20 @@ fn main() -> Result<(), Error> {
     if let Some(&count) = found.get_one::<usize>("generate") {
         println!("{}\n", write(&net, &vocab, &prompt, count, real("temperature"), &mut rng));
     }
-    println!("validation loss: {:.3} nats/char", evaluate(&net, valid, batch, steps));
+    let loss = valid_loss.unwrap_or_else(|| evaluate(&net, valid, batch, steps));
+    println!("validation loss: {loss:.3} nats/char");
     Ok(())
+}
+
+/// Columns that a text is read in, at most `batch`, and characters of each that have one behind them.
+fn columns(ids: &[i64], batch: usize) -> [usize; 2] {
+    let columns = batch.min(ids.len() - 1);
+    [columns, (ids.len() - 1) / columns]
 }
 
 /// The text in at most `batch` columns, in pieces of at most `steps`: characters `[steps, batch]` and, flat, those that follow.
 fn pieces(ids: &[i64], batch: usize, steps: usize) -> impl Iterator<Item = (Tensor<i64>, Tensor<i64>)> + '_ {
-    let batch = batch.min(ids.len() - 1);
-    let height = (ids.len() - 1) / batch;
+    let [batch, height] = columns(ids, batch);
     (0..height).step_by(steps).map(move |start| {
         let steps = steps.min(height - start);
         let piece = |ahead| Tensor::from_fn([steps, batch], |n| ids[n % batch * height + start + n / batch + ahead]);
