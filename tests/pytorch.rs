@@ -266,6 +266,15 @@ fn every_fixture_agrees() {
     all.check("conv2d_pointwise", |x| {
         ops::conv2d(&x[0], &x[1], None, Options { stride: [2, 2], ..Default::default() })
     });
+    for (name, relu) in [("conv2d_max_pool2d", false), ("conv2d_max_pool2d_relu", true)] {
+        all.check(name, |x| {
+            let options =
+                Options { stride: [2, 1], padding: [1, 2], dilation: [1, 2], groups: 2, ..Default::default() };
+            ops::conv2d_max_pool2d(&x[0], &x[1], Some(&x[2]), options, relu)
+        });
+    }
+    all.check("conv2d_relu", |x| ops::conv2d_relu(&x[0], &x[1], Some(&x[2]), Options::default()));
+    all.check("linear_relu", |x| ops::linear_relu(&x[0], &x[1], Some(&x[2])));
     all.check("conv_transpose2d", |x| ops::conv_transpose2d(&x[0], &x[1], Some(&x[2]), Default::default()));
     all.check("conv_transpose2d_all", |x| {
         let options = ConvTranspose2dOptions {

@@ -1,13 +1,13 @@
 //! Activations as layers, for `Sequential`; in a `forward` of your own, call the tensor's methods.
 
 use super::summary::Call;
-use super::{Layer, Module, Walk, WalkMut};
+use super::{Layer, Module, Role, Walk, WalkMut};
 use crate::element::Float;
 use crate::tensor::Tensor;
 
 /// Layers without parameters: `Name, "kind", |self, x| output;`, behind the name its [`Role`](super::Role) where it has one.
 macro_rules! stateless {
-    ($($name:ident $(($role:ident))?, $kind:literal, |$this:ident, $x:ident| $forward:expr;)+) => {$(
+    ($($name:ident $(($self:ident is $role:expr))?, $kind:literal, |$this:ident, $x:ident| $forward:expr;)+) => {$(
         impl<T: Float> Module<T> for $name {
             fn visit(&self, _walk: &mut Walk<T>) {}
             fn visit_mut(&mut self, _walk: &mut WalkMut<T>) {}
@@ -22,8 +22,9 @@ macro_rules! stateless {
                 call.leave(y, |_| (0, 0))
             }
             $(
-                fn role(&self) -> $crate::nn::Role {
-                    $crate::nn::Role::$role
+                fn role(&self) -> $crate::nn::Role<'_, T> {
+                    let $self = self;
+                    $role
                 }
             )?
         }
@@ -99,7 +100,7 @@ impl LogSoftmax {
 }
 
 stateless! {
-    ReLU(Relu), "ReLU", |_layer, x| x.relu();
+    ReLU(_relu is Role::Relu), "ReLU", |_layer, x| x.relu();
     LeakyReLU, "LeakyReLU", |layer, x| x.leaky_relu(layer.slope);
     GELU, "GELU", |layer, x| if layer.approximate { x.gelu_tanh() } else { x.gelu() };
     Sigmoid, "Sigmoid", |_layer, x| x.sigmoid();

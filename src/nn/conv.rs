@@ -1,9 +1,9 @@
 //! The convolution layers.
 
-use super::Layer;
 use super::module::layer_module;
 use super::param::{Name, Param};
 use super::summary::Call;
+use super::{Layer, Role};
 use crate::element::Float;
 use crate::ops::{self, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions};
 use crate::shape::{Pair, ensure};
@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 macro_rules! conv {
     ($(
         $(#[$meta:meta])*
-        $name:ident, $Options:ident, $op:ident, ($Kernel:ty => |$k:ident| $sizes:expr),
+        $name:ident $(($self:ident is $role:expr))?, $Options:ident, $op:ident, ($Kernel:ty => |$k:ident| $sizes:expr),
         |$inputs:ident, $outputs:ident| $channels:expr, |$x:ident, $y:ident| $positions:expr;
     )+) => {$(
         $(#[$meta])*
@@ -82,6 +82,12 @@ macro_rules! conv {
                     (weight + bias, (2 * $positions * per_position) as u64)
                 })
             }
+            $(
+                fn role(&self) -> Role<'_, T> {
+                    let $self = self;
+                    $role
+                }
+            )?
         }
     )+};
 }
@@ -106,7 +112,7 @@ conv! {
     ///
     /// # Panics
     /// In `forward`, when the input is not `[batch, in, h, w]` or smaller than the kernel.
-    Conv2d, Conv2dOptions, conv2d, (impl Into<Pair> => |kernel| kernel.into().0),
+    Conv2d(conv is Role::Conv2d(conv)), Conv2dOptions, conv2d, (impl Into<Pair> => |kernel| kernel.into().0),
     |inputs, outputs| [outputs, inputs], |x, y| y.numel();
 
     /// A one-dimensional convolution: [`ops::conv1d`] with a weight and a bias of its own.
@@ -164,6 +170,22 @@ conv! {
     /// As [`ConvTranspose2d`].
     ConvTranspose1d, ConvTranspose1dOptions, conv_transpose1d, (usize => |kernel| [kernel]),
     |inputs, outputs| [inputs, outputs], |x, _y| x.numel();
+}
+
+impl<T: Float> Conv2d<T> {
+    /// With `max(y, 0)`.
+    #[track_caller]
+    pub(super) fn forward_relu(&self, x: &Tensor<T>) -> Tensor<T> {
+        let _call = Call::enter("Conv2d", Some(&self.name));
+        ops::conv2d_relu(x, &self.weight, self.bias.as_deref(), self.options)
+    }
+
+    /// With `max(y, 0)` if `relu`, and the largest of each 2 x 2 pixels.
+    #[track_caller]
+    pub(super) fn forward_pooled(&self, x: &Tensor<T>, relu: bool) -> Tensor<T> {
+        let _call = Call::enter("Conv2d", Some(&self.name));
+        ops::conv2d_max_pool2d(x, &self.weight, self.bias.as_deref(), self.options, relu)
+    }
 }
 
 #[cfg(test)]

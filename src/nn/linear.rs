@@ -1,9 +1,9 @@
 //! The fully connected layer.
 
-use super::Layer;
 use super::module::layer_module;
 use super::param::{Name, Param};
 use super::summary::Call;
+use super::{Layer, Role};
 use crate::element::Float;
 use crate::ops;
 use crate::tensor::Tensor;
@@ -74,5 +74,17 @@ impl<T: Float> Layer<T> for Linear<T> {
             let rows = y.numel() / self.weight.size(0).max(1);
             (weight + bias, (2 * rows * weight) as u64)
         })
+    }
+    fn role(&self) -> Role<'_, T> {
+        Role::Linear(self)
+    }
+}
+
+impl<T: Float> Linear<T> {
+    /// With `max(y, 0)`.
+    #[track_caller]
+    pub(super) fn forward_relu(&self, x: &Tensor<T>) -> Tensor<T> {
+        let _call = Call::enter("Linear", Some(&self.name));
+        ops::linear_relu(x, &self.weight, self.bias.as_deref())
     }
 }

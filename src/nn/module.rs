@@ -2,6 +2,7 @@
 
 use super::param::{Buffer, Counter, Name, Param};
 use super::summary::{self, Summary};
+use super::{Conv2d, Linear, MaxPool2d};
 use crate::element::Float;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -157,16 +158,20 @@ pub trait Module<T: Float = f32>: Send + Sync {
     }
 }
 
-/// What a layer is to [`Sequential`](super::Sequential), which may exchange neighbours where that changes no bit.
+/// What a layer is to [`Sequential`](super::Sequential), which makes one operation of some neighbours.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Nothing that is exchanged.
+#[derive(Clone, Copy)]
+pub enum Role<'a, T: Float = f32> {
+    /// Nothing that is joined.
     Other,
+    /// A layer that can end with `max(x, 0)`.
+    Linear(&'a Linear<T>),
+    /// A layer that can end with `max(x, 0)` and a maximum over windows.
+    Conv2d(&'a Conv2d<T>),
     /// `max(x, 0)`.
     Relu,
     /// A maximum over windows.
-    MaxPool,
+    MaxPool2d(&'a MaxPool2d),
 }
 
 /// A module that maps one tensor to one tensor. Layers with other signatures are [`Module`]s with their own `forward`.
@@ -175,7 +180,7 @@ pub trait Layer<T: Float = f32>: Module<T> {
     fn forward(&self, x: &Tensor<T>) -> Tensor<T>;
 
     #[doc(hidden)]
-    fn role(&self) -> Role {
+    fn role(&self) -> Role<'_, T> {
         Role::Other
     }
 
@@ -259,7 +264,7 @@ impl<T: Float, L: Layer<T> + ?Sized> Layer<T> for Box<L> {
     fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
         (**self).forward(x)
     }
-    fn role(&self) -> Role {
+    fn role(&self) -> Role<'_, T> {
         (**self).role()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::activation::stateless;
 use super::summary::Call;
-use super::{Layer, Module, Walk, WalkMut};
+use super::{Layer, Module, Role, Walk, WalkMut};
 use crate::element::Float;
 use crate::ops::{self, AvgPool2dOptions, MaxPool2dOptions};
 use crate::shape::Pair;
@@ -45,6 +45,15 @@ impl MaxPool2d {
     }
 }
 
+impl MaxPool2d {
+    /// Whether the windows are 2 x 2, side by side.
+    pub(super) fn is_halving(&self) -> bool {
+        let MaxPool2dOptions { stride, .. } = self.options;
+        let side_by_side = MaxPool2dOptions { stride, ..Default::default() };
+        self.kernel_size == [2, 2] && stride.is_none_or(|stride| stride == [2, 2]) && self.options == side_by_side
+    }
+}
+
 /// The mean of each window: input `[.., height, width]`, output `[.., out height, out width]`; see [`ops::avg_pool2d`].
 ///
 /// ```
@@ -76,6 +85,6 @@ impl AvgPool2d {
 }
 
 stateless! {
-    MaxPool2d(MaxPool), "MaxPool2d", |layer, x| ops::max_pool2d(x, layer.kernel_size, layer.options);
+    MaxPool2d(pool is Role::MaxPool2d(pool)), "MaxPool2d", |layer, x| ops::max_pool2d(x, layer.kernel_size, layer.options);
     AvgPool2d, "AvgPool2d", |layer, x| ops::avg_pool2d(x, layer.kernel_size, layer.options);
 }

@@ -61,18 +61,28 @@ impl<T: Float> Layer<T> for Sequential<T> {
         let mut x = x.clone();
         let mut layers = &self.layers[..];
         while let [first, rest @ ..] = layers {
-            // The maximum of max(x, 0) is max(0, the maximum of x), with the same gradient: in this order ReLU has a quarter
-            // of the numbers. A summary is told the order that was asked for.
-            if let [second, rest @ ..] = rest
-                && (first.role(), second.role()) == (Role::Relu, Role::MaxPool)
-                && !summary::is_tracing()
-            {
-                x = first.forward(&second.forward(&x));
-                layers = rest;
-            } else {
-                x = first.forward(&x);
-                layers = rest;
-            }
+            let [second, third] = [0, 1].map(|i| rest.get(i).map_or(Role::Other, |layer| layer.role()));
+            // A summary is told the layers one by one.
+            let (y, count) = match (first.role(), second, third) {
+                _ if summary::is_tracing() => (first.forward(&x), 1),
+                (Role::Conv2d(conv), Role::Relu, Role::MaxPool2d(pool))
+                | (Role::Conv2d(conv), Role::MaxPool2d(pool), Role::Relu)
+                    if pool.is_halving() =>
+                {
+                    (conv.forward_pooled(&x, true), 3)
+                }
+                (Role::Conv2d(conv), Role::MaxPool2d(pool), _) if pool.is_halving() => {
+                    (conv.forward_pooled(&x, false), 2)
+                }
+                // The maximum of max(x, 0) is max(0, the maximum of x), with the same gradient: in this order ReLU has fewer
+                // numbers.
+                (Role::Conv2d(conv), Role::Relu, Role::MaxPool2d(pool)) => (pool.forward(&conv.forward(&x)).relu(), 3),
+                (Role::Relu, Role::MaxPool2d(pool), _) => (pool.forward(&x).relu(), 2),
+                (Role::Conv2d(conv), Role::Relu, _) => (conv.forward_relu(&x), 2),
+                (Role::Linear(linear), Role::Relu, _) => (linear.forward_relu(&x), 2),
+                _ => (first.forward(&x), 1),
+            };
+            (x, layers) = (y, &layers[count..]);
         }
         x
     }
@@ -90,7 +100,7 @@ macro_rules! sequential {
 mod tests {
     use super::*;
     use crate::autograd::record;
-    use crate::nn::{MaxPool2d, MaxPool2dOptions, ReLU};
+    use crate::nn::{Conv2d, Flatten, Linear, MaxPool2d, MaxPool2dOptions, ReLU};
 
     #[test]
     fn relu_and_max_pooling_in_either_order_give_the_same_bits() {
@@ -108,5 +118,30 @@ mod tests {
             let net = sequential![ReLU, pool];
             assert_eq!(bits(record(|| net.forward(&x))), bits(record(|| pool.forward(&ReLU.forward(&x)))));
         }
+    }
+
+    #[test]
+    fn layers_that_are_joined_compute_what_they_compute_one_by_one() {
+        crate::seed(3);
+        let layers = || (Conv2d::new(2, 40, 3), Conv2d::new(40, 5, 2), Linear::new(5, 6), MaxPool2d::new(2));
+        let (wide, narrow, linear, pool) = layers();
+        let other = MaxPool2d::with(2, MaxPool2dOptions { stride: Some([1, 1]), ..Default::default() });
+        let x = Tensor::randn([3, 2, 16, 15]);
+        let one_by_one = |layers: &[&dyn Layer]| layers.iter().fold(x.clone(), |x, layer| layer.forward(&x));
+        let joined = |layers: Vec<Box<dyn Layer>>| Sequential::new(layers).forward(&x);
+        let flat = Flatten::default();
+        macro_rules! check {
+            ($($layer:expr),+) => {
+                let (found, expected) = (joined(vec![$(Box::new($layer.clone())),+]), one_by_one(&[$(&$layer),+]));
+                assert_eq!(found.shape(), expected.shape());
+                for (found, expected) in found.to_vec().into_iter().zip(expected.to_vec()) {
+                    assert!((found - expected).abs() < 1e-5, "{found}, expected {expected}");
+                }
+            };
+        }
+        check!(wide, ReLU, pool, narrow, ReLU);
+        check!(wide, pool, ReLU, narrow, pool, pool, flat, linear, ReLU);
+        check!(wide, pool, narrow, other, ReLU);
+        check!(wide, ReLU, other, ReLU, pool, narrow);
     }
 }

@@ -1,9 +1,11 @@
 //! Two-dimensional convolution. Its two gradients are operations too: the three are each other's rules.
 
-use crate::autograd::{Pull, is_recording, record_op};
+use super::pool::{self, MaxPool2dOptions, max_pool2d, max_pool2d_grad};
+use super::unary::relu_grad;
+use crate::autograd::{Pull, is_recording, is_tracked, record_op};
 use crate::element::Float;
 use crate::kernels::conv::{self, After, Conv};
-use crate::shape::{ensure, fail};
+use crate::shape::{Shape, ensure, fail};
 use crate::tensor::Tensor;
 
 /// The options of a two-dimensional convolution: `[vertical, horizontal]`.
@@ -138,34 +140,146 @@ pub fn conv2d<T: Float>(
     bias: Option<&Tensor<T>>,
     options: Conv2dOptions,
 ) -> Tensor<T> {
-    let conv = sizes("conv2d", x.shape(), weight.shape(), &options);
-    check_bias("conv2d", bias, conv.out_channels);
-    let [h, w] = conv.output();
-    let (x_packed, w_packed, bias_packed) = (x.packed(), weight.packed(), bias.map(Tensor::packed));
-    let y = Tensor::build([conv.batch, conv.out_channels, h, w], |y| {
-        let after = After { bias: bias_packed.as_ref().map(Tensor::elements), relu: false };
-        conv::forward(&conv, x_packed.elements(), w_packed.elements(), after, y);
-    });
+    let (conv, y) = convolved("conv2d", [x, weight], bias, &options, false);
     // Without a bias its place in the entry is taken by an untracked scalar.
     let none = Tensor::scalar(T::ZERO);
     record_op("conv2d", y, [x, weight, bias.unwrap_or(&none)], || {
-        let (x_kept, w_kept) = (weight.is_tracked().then(|| x.clone()), x.is_tracked().then(|| weight.clone()));
+        let kept = Kept::new(conv, options, x, weight);
+        move |pull: Pull<T>| kept.gradients(&pull.grad, pull.needs(2))
+    })
+}
+
+/// `max(y, 0)` of a [`conv2d`], in one operation.
+///
+/// # Panics
+/// As [`conv2d`].
+#[track_caller]
+#[inline(never)]
+pub fn conv2d_relu<T: Float>(
+    x: &Tensor<T>,
+    weight: &Tensor<T>,
+    bias: Option<&Tensor<T>>,
+    options: Conv2dOptions,
+) -> Tensor<T> {
+    let (conv, y) = convolved("conv2d_relu", [x, weight], bias, &options, true);
+    let (none, kept_y) = (Tensor::scalar(T::ZERO), y.clone());
+    record_op("conv2d_relu", y, [x, weight, bias.unwrap_or(&none)], || {
+        let kept = Kept::new(conv, options, x, weight);
         move |pull: Pull<T>| {
-            let dx = w_kept.as_ref().map(|w| conv2d_grad_input(&pull.grad, w, conv.input, options));
-            let (dw, db) = match &x_kept {
-                Some(x) if pull.needs(2) && !is_recording() => {
-                    let (dw, db) = weight_and_bias(&conv, x, &pull.grad);
-                    (Some(dw), Some(db))
-                }
-                Some(x) => (
-                    Some(conv2d_grad_weight(x, &pull.grad, conv.kernel, options)),
-                    pull.when(2, |grad| grad.sum_dim([0, 2, 3], false)),
-                ),
-                None => (None, pull.when(2, |grad| grad.sum_dim([0, 2, 3], false))),
-            };
-            [dx, dw, db]
+            let bias = pull.needs(2);
+            kept.gradients(&relu_grad(pull.grad, &kept_y), bias)
         }
     })
+}
+
+/// The sizes of a convolution, and its output.
+#[track_caller]
+fn convolved<T: Float>(
+    op: &str,
+    [x, weight]: [&Tensor<T>; 2],
+    bias: Option<&Tensor<T>>,
+    options: &Conv2dOptions,
+    relu: bool,
+) -> (Conv, Tensor<T>) {
+    let conv = sizes(op, x.shape(), weight.shape(), options);
+    check_bias(op, bias, conv.out_channels);
+    let [h, w] = conv.output();
+    let (x, weight, bias) = (x.packed(), weight.packed(), bias.map(Tensor::packed));
+    let y = Tensor::build([conv.batch, conv.out_channels, h, w], |y| {
+        let after = After { bias: bias.as_ref().map(Tensor::elements), relu };
+        conv::forward(&conv, x.elements(), weight.elements(), after, y);
+    });
+    (conv, y)
+}
+
+/// [`conv2d`], `max(y, 0)` if `relu`, and the largest of each 2 x 2 pixels, in one operation that writes nothing else: the
+/// numbers of [`max_pool2d`](super::max_pool2d) with windows of 2, of a convolution.
+///
+/// * output `[batch, out, oh / 2, ow / 2]`, rounded down
+///
+/// ```
+/// use wengert::{Tensor, ops};
+/// let (x, weight) = (Tensor::from([-1.0_f32, 1.0, 3.0, 2.0]).reshape([1, 1, 2, 2]), Tensor::ones([1, 1, 1, 1]));
+/// assert_eq!(ops::conv2d_max_pool2d(&x, &weight, None, Default::default(), true).to_vec(), [3.0]);
+/// ```
+///
+/// # Panics
+/// As [`conv2d`], and when its output has fewer than two rows or columns.
+#[track_caller]
+#[inline(never)]
+pub fn conv2d_max_pool2d<T: Float>(
+    x: &Tensor<T>,
+    weight: &Tensor<T>,
+    bias: Option<&Tensor<T>>,
+    options: Conv2dOptions,
+    relu: bool,
+) -> Tensor<T> {
+    const OP: &str = "conv2d_max_pool2d";
+    let conv = sizes(OP, x.shape(), weight.shape(), &options);
+    check_bias(OP, bias, conv.out_channels);
+    let [h, w] = conv.output();
+    let unpooled = [conv.batch, conv.out_channels, h, w];
+    let (pool, shape) = pool::sizes(OP, &unpooled, [2, 2], MaxPool2dOptions::default());
+    if !conv::halves::<T>(&conv) {
+        let y = max_pool2d(&conv2d(x, weight, bias, options), 2, MaxPool2dOptions::default());
+        return if relu { y.relu() } else { y };
+    }
+    let none = Tensor::scalar(T::ZERO);
+    let inputs = [x, weight, bias.unwrap_or(&none)];
+    let (x_packed, w_packed, bias_packed) = (x.packed(), weight.packed(), bias.map(Tensor::packed));
+    let run = |y: &mut [T], taps: Option<&mut [u8]>| {
+        let after = After { bias: bias_packed.as_ref().map(Tensor::elements), relu };
+        conv::forward_halved(&conv, x_packed.elements(), w_packed.elements(), after, y, taps);
+    };
+    if !is_tracked(&inputs) {
+        return Tensor::build(shape, |y| run(y, None));
+    }
+    let mut taps = Tensor::scalar(0);
+    let y = Tensor::build(shape, |y| taps = Tensor::build(shape, |taps| run(y, Some(taps))));
+    record_op(OP, y, inputs, || {
+        let kept = Kept::new(conv, options, x, weight);
+        move |pull: Pull<T>| {
+            kept.gradients(&max_pool2d_grad(&pull.grad, &taps, pool, Shape::new(&unpooled)), pull.needs(2))
+        }
+    })
+}
+
+/// What the gradients of a convolution are computed from.
+struct Kept<T: Float> {
+    conv: Conv,
+    options: Conv2dOptions,
+    /// For the gradient of the weight.
+    x: Option<Tensor<T>>,
+    /// For the gradient of the input.
+    weight: Option<Tensor<T>>,
+}
+
+impl<T: Float> Kept<T> {
+    fn new(conv: Conv, options: Conv2dOptions, x: &Tensor<T>, weight: &Tensor<T>) -> Kept<T> {
+        Kept {
+            conv,
+            options,
+            x: weight.is_tracked().then(|| x.clone()),
+            weight: x.is_tracked().then(|| weight.clone()),
+        }
+    }
+
+    /// Those of input, weight and bias.
+    #[track_caller]
+    fn gradients(&self, dy: &Tensor<T>, bias: bool) -> [Option<Tensor<T>>; 3] {
+        let dx = self.weight.as_ref().map(|w| conv2d_grad_input(dy, w, self.conv.input, self.options));
+        let (dw, db) = match &self.x {
+            Some(x) if bias && !is_recording() => {
+                let (dw, db) = weight_and_bias(&self.conv, x, dy);
+                (Some(dw), Some(db))
+            }
+            x => (
+                x.as_ref().map(|x| conv2d_grad_weight(x, dy, self.conv.kernel, self.options)),
+                bias.then(|| dy.sum_dim([0, 2, 3], false)),
+            ),
+        };
+        [dx, dw, db]
+    }
 }
 
 /// Both in one pass over `dy`.

@@ -1,6 +1,7 @@
 //! Matrix products.
 
 use super::arithmetic::unbroadcast;
+use super::unary::relu_grad;
 use crate::autograd::{Pull, record_op};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat};
@@ -110,35 +111,98 @@ fn product<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Tensor<T> {
 #[track_caller]
 #[inline(never)]
 pub fn linear<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<T>>) -> Tensor<T> {
-    ensure(weight.rank() == 2, || format!("linear: weight {:?}: expected [out, in]", weight.shape()));
-    let (out, inner) = (weight.size(0), weight.size(1));
-    ensure(x.rank() > 0 && x.size(-1) == inner, || {
-        format!("linear: {:?} x {:?}^T: expected inputs of size {inner}", x.shape(), weight.shape())
-    });
-    if let Some(b) = bias {
-        ensure(b.shape() == [out], || format!("linear: bias {:?}: expected [{out}]", b.shape()));
-    }
     if x.rank() != 2 {
-        let mut shape = x.dims();
-        shape[x.rank() - 1] = out;
-        let rows: usize = shape[..x.rank() - 1].iter().product();
-        return linear(&x.reshape([rows, inner]), weight, bias).reshape(shape);
+        return by_rows("linear", x, weight, |x| linear(x, weight, bias));
     }
-    let rows = x.size(0);
-    let bias_row = bias.map(Tensor::packed);
-    let y = Tensor::build([rows, out], |y| {
-        let epilogue = Epilogue { bias_row: bias_row.as_ref().map(Tensor::elements), relu: false };
-        // [rows,in] . [in,out]
-        gemm::gemm(rows, inner, out, matrix(x), matrix(&weight.t().detached()), y, out, false, epilogue);
-    });
+    let y = affine("linear", x, weight, bias, false);
     // Without a bias its place in the entry is taken by an untracked scalar.
     let none = Tensor::scalar(T::ZERO);
     record_op("linear", y, [x, weight, bias.unwrap_or(&none)], || {
-        let (x_kept, w_kept) = (weight.is_tracked().then(|| x.clone()), x.is_tracked().then(|| weight.clone()));
+        let kept = Kept::new(x, weight);
+        move |pull: Pull<T>| kept.gradients(&pull.grad, pull.needs(2))
+    })
+}
+
+/// `max(y, 0)` of a [`linear`], in one operation.
+///
+/// # Panics
+/// As [`linear`].
+#[track_caller]
+#[inline(never)]
+pub fn linear_relu<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<T>>) -> Tensor<T> {
+    if x.rank() != 2 {
+        return by_rows("linear_relu", x, weight, |x| linear_relu(x, weight, bias));
+    }
+    let y = affine("linear_relu", x, weight, bias, true);
+    let (none, kept_y) = (Tensor::scalar(T::ZERO), y.clone());
+    record_op("linear_relu", y, [x, weight, bias.unwrap_or(&none)], || {
+        let kept = Kept::new(x, weight);
         move |pull: Pull<T>| {
-            let dx = w_kept.as_ref().map(|w| pull.grad.matmul(w));
-            let dw = x_kept.as_ref().map(|x| pull.grad.t().matmul(x));
-            [dx, dw, pull.when(2, |grad| grad.sum_dim(0, false))]
+            let bias = pull.needs(2);
+            kept.gradients(&relu_grad(pull.grad, &kept_y), bias)
         }
     })
+}
+
+/// `f` of the rows `[rows, in]` of `x [.., in]`, as `[.., out]`.
+#[track_caller]
+fn by_rows<T: Float>(
+    op: &str,
+    x: &Tensor<T>,
+    weight: &Tensor<T>,
+    f: impl FnOnce(&Tensor<T>) -> Tensor<T>,
+) -> Tensor<T> {
+    let [out, inner] = check_linear(op, x, weight);
+    let mut shape = x.dims();
+    shape[x.rank() - 1] = out;
+    let rows: usize = shape[..x.rank() - 1].iter().product();
+    f(&x.reshape([rows, inner])).reshape(shape)
+}
+
+/// The sizes `[out, in]` of a weight that fits `x`.
+#[track_caller]
+fn check_linear<T: Float>(op: &str, x: &Tensor<T>, weight: &Tensor<T>) -> [usize; 2] {
+    ensure(weight.rank() == 2, || format!("{op}: weight {:?}: expected [out, in]", weight.shape()));
+    let [out, inner] = [weight.size(0), weight.size(1)];
+    ensure(x.rank() > 0 && x.size(-1) == inner, || {
+        format!("{op}: {:?} x {:?}^T: expected inputs of size {inner}", x.shape(), weight.shape())
+    });
+    [out, inner]
+}
+
+/// The output of a linear layer, of a matrix.
+#[track_caller]
+fn affine<T: Float>(op: &str, x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<T>>, relu: bool) -> Tensor<T> {
+    let [out, inner] = check_linear(op, x, weight);
+    if let Some(b) = bias {
+        ensure(b.shape() == [out], || format!("{op}: bias {:?}: expected [{out}]", b.shape()));
+    }
+    let (rows, bias_row) = (x.size(0), bias.map(Tensor::packed));
+    Tensor::build([rows, out], |y| {
+        let epilogue = Epilogue { bias_row: bias_row.as_ref().map(Tensor::elements), relu };
+        // [rows,in] . [in,out]
+        gemm::gemm(rows, inner, out, matrix(x), matrix(&weight.t().detached()), y, out, false, epilogue);
+    })
+}
+
+/// What the gradients of a linear layer are computed from.
+struct Kept<T: Float> {
+    /// For the gradient of the weight.
+    x: Option<Tensor<T>>,
+    /// For the gradient of the input.
+    weight: Option<Tensor<T>>,
+}
+
+impl<T: Float> Kept<T> {
+    fn new(x: &Tensor<T>, weight: &Tensor<T>) -> Kept<T> {
+        Kept { x: weight.is_tracked().then(|| x.clone()), weight: x.is_tracked().then(|| weight.clone()) }
+    }
+
+    /// Those of input, weight and bias.
+    #[track_caller]
+    fn gradients(&self, dy: &Tensor<T>, bias: bool) -> [Option<Tensor<T>>; 3] {
+        let dx = self.weight.as_ref().map(|w| dy.matmul(w));
+        let dw = self.x.as_ref().map(|x| dy.t().matmul(x));
+        [dx, dw, bias.then(|| dy.sum_dim(0, false))]
+    }
 }

@@ -30,7 +30,7 @@ pub mod unary;
 mod view;
 
 pub use attention::{AttentionOptions, scaled_dot_product_attention, self_attention};
-pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_max_pool2d, conv2d_relu};
 pub use conv_transpose::{ConvTranspose2dOptions, conv_transpose2d};
 pub use conv1d::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};
 pub use crf::{CrfScores, crf_decode, crf_log_likelihood};
@@ -38,7 +38,7 @@ pub(crate) use cross_entropy::softmax_cross_entropy;
 pub use dropout::dropout;
 pub use embedding::{embedding, embedding_padded};
 pub use join::{cat, stack};
-pub use matmul::linear;
+pub use matmul::{linear, linear_relu};
 pub(crate) use norm::layer_norm_over;
 pub use norm::{BatchNormed, batch_norm, batch_norm_with, layer_norm};
 pub use pool::{AvgPool2dOptions, MaxPool2dOptions, avg_pool2d, max_pool2d};

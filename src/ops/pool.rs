@@ -46,9 +46,9 @@ impl Default for AvgPool2dOptions {
 
 /// The sizes of a pooling of `x`, and the shape of its output.
 #[track_caller]
-fn sizes<T: Float>(op: &str, x: &Tensor<T>, kernel: [usize; 2], options: MaxPool2dOptions) -> (Pool2d, Shape) {
+pub(super) fn sizes(op: &str, shape: &[usize], kernel: [usize; 2], options: MaxPool2dOptions) -> (Pool2d, Shape) {
     let MaxPool2dOptions { stride, padding, dilation, ceil_mode } = options;
-    let (shape, stride) = (x.shape(), stride.unwrap_or(kernel));
+    let stride = stride.unwrap_or(kernel);
     let complain = |what: String| -> ! { fail(format!("{op}: {shape:?}: {what}")) };
     if shape.len() < 2 {
         complain(format!("expected [.., height, width], found {} dimensions", shape.len()));
@@ -58,7 +58,8 @@ fn sizes<T: Float>(op: &str, x: &Tensor<T>, kernel: [usize; 2], options: MaxPool
             complain(format!("expected a {name} of at least 1, found {pair:?}"));
         }
     }
-    let input = [x.size(-2), x.size(-1)];
+    let (batch, input) = shape.split_at(shape.len() - 2);
+    let input = [input[0], input[1]];
     let extent = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) + 1);
     if (0..2).any(|axis| padding[axis] > extent[axis] / 2) {
         complain(format!("expected a padding of at most half a window of {extent:?}, found {padding:?}"));
@@ -69,9 +70,9 @@ fn sizes<T: Float>(op: &str, x: &Tensor<T>, kernel: [usize; 2], options: MaxPool
             complain(format!("a window of {extent:?} is larger than the image with a padding of {padding:?}"))
         })
     });
-    let planes = shape[..shape.len() - 2].iter().product();
-    let mut y = x.dims();
-    y[shape.len() - 2..].copy_from_slice(&output);
+    let planes = batch.iter().product();
+    let mut y = Shape::new(shape);
+    y[batch.len()..].copy_from_slice(&output);
     (Pool2d { planes, input, output, kernel, stride, padding, dilation }, y)
 }
 
@@ -97,7 +98,7 @@ pub fn max_pool2d<T: Float>(x: &Tensor<T>, kernel: impl Into<Pair>, options: Max
 #[inline(never)]
 #[track_caller]
 pub(crate) fn max_pool2d_of<T: Float>(x: &Tensor<T>, kernel: Pair, options: MaxPool2dOptions) -> Tensor<T> {
-    let (p, shape) = sizes("max_pool2d", x, kernel.0, options);
+    let (p, shape) = sizes("max_pool2d", x.shape(), kernel.0, options);
     let packed = x.packed();
     if !is_tracked(&[x]) {
         return Tensor::build(shape, |y| max::forward(&p, packed.elements(), y));
@@ -122,7 +123,12 @@ fn max_recorded<T: Float, I: Element>(x: &Tensor<T>, packed: &Tensor<T>, p: Pool
 
 /// The gradient of the windows put where their maxima came from. Linear in `grad`, with [`max_pool2d_take`] as its adjoint.
 #[track_caller]
-fn max_pool2d_grad<T: Float, I: Element>(grad: &Tensor<T>, places: &Tensor<I>, p: Pool2d, input: Shape) -> Tensor<T> {
+pub(super) fn max_pool2d_grad<T: Float, I: Element>(
+    grad: &Tensor<T>,
+    places: &Tensor<I>,
+    p: Pool2d,
+    input: Shape,
+) -> Tensor<T> {
     let packed = grad.packed();
     let dx = Tensor::build(input, |dx| max::scatter(&p, packed.elements(), places.elements(), dx));
     record_op("max_pool2d_grad", dx, [grad], || {
@@ -165,7 +171,7 @@ pub fn avg_pool2d<T: Float>(x: &Tensor<T>, kernel: impl Into<Pair>, options: Avg
 pub(crate) fn avg_pool2d_of<T: Float>(x: &Tensor<T>, kernel: Pair, options: AvgPool2dOptions) -> Tensor<T> {
     let AvgPool2dOptions { stride, padding, ceil_mode, count_include_pad } = options;
     let windows = MaxPool2dOptions { stride, padding, ceil_mode, ..Default::default() };
-    let (p, shape) = sizes("avg_pool2d", x, kernel.0, windows);
+    let (p, shape) = sizes("avg_pool2d", x.shape(), kernel.0, windows);
     average(x, Average { p, count_include_pad, input: x.dims(), output: shape })
 }
 

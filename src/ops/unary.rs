@@ -181,6 +181,15 @@ impl<T: Float> Saved<T> {
     }
 }
 
+/// The gradient of `max(x, 0)` from its output, for operations that end with it.
+#[track_caller]
+pub(super) fn relu_grad<T: Float>(grad: Tensor<T>, y: &Tensor<T>) -> Tensor<T> {
+    if is_recording() {
+        return &grad * y.heaviside();
+    }
+    fused(grad, y, |grad, y| grad * y.heaviside())
+}
+
 /// `f(grad, saved)` element by element; in place where nobody else holds the gradient, else in a copy.
 fn fused<T: Float>(mut grad: Tensor<T>, saved: &Tensor<T>, f: impl Fn(T, T) -> T + Copy + Send + Sync) -> Tensor<T> {
     elementwise::zip_mut(grad.make_mut(), saved.packed().elements(), f);

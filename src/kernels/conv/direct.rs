@@ -9,6 +9,7 @@ use super::{After, Conv};
 use crate::element::Float;
 use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Tile, panel_height, scratch, transpose};
 use crate::kernels::parallel;
+use crate::kernels::pool::max::{halve_lanes, to_bytes};
 use crate::kernels::simd::Isa;
 use std::ops::Range;
 
@@ -65,11 +66,45 @@ struct Pass<'a, T> {
     kernel: [usize; 2],
     classes: [Vec<Class>; 2],
     after: After<'a, T>,
+    halving: Option<Halving>,
     threads: bool,
 }
 
+/// Of each 2 x 2 pixels of the result the largest is kept, and where there is a place for it the number of its tap.
+struct Halving {
+    taps: Option<Shared<u8>>,
+}
+
 pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], after: After<T>, y: &mut [T]) {
-    let (depth, to_size) = (conv.depth(), conv.output());
+    run_forward(isa, conv, conv.output(), x, weight, after, y, None);
+}
+
+/// [`forward`] and max pooling with windows of 2 x 2: pixels that no window covers are not computed.
+pub(super) fn forward_halved<T: Float>(
+    isa: Isa,
+    conv: &Conv,
+    x: &[T],
+    weight: &[T],
+    after: After<T>,
+    y: &mut [T],
+    taps: Option<&mut [u8]>,
+) {
+    let halving = Halving { taps: taps.map(Shared::new) };
+    run_forward(isa, conv, conv.output().map(|size| size / 2 * 2), x, weight, after, y, Some(halving));
+}
+
+#[allow(clippy::too_many_arguments, reason = "what a pass is made of")]
+fn run_forward<T: Float>(
+    isa: Isa,
+    conv: &Conv,
+    to_size: [usize; 2],
+    x: &[T],
+    weight: &[T],
+    after: After<T>,
+    y: &mut [T],
+    halving: Option<Halving>,
+) {
+    let depth = conv.depth();
     let pass = Pass {
         batch: conv.batch,
         groups: conv.groups,
@@ -86,6 +121,7 @@ pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], af
             })
         }),
         after,
+        halving,
         threads: conv.threads(),
     };
     pass.run(isa, y, |channel, width, to, stride| {
@@ -113,6 +149,7 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
             })
         }),
         after: After { bias, relu: false },
+        halving: None,
         threads: conv.threads(),
     };
     pass.run(isa, dx, |channel, width, to, stride| {
@@ -251,7 +288,8 @@ impl<T: Float> Pass<'_, T> {
         let plane = self.to_size[0] * self.to_size[1];
         let finish = Finish {
             bias_row: self.after.bias.map_or(std::ptr::null(), |bias| bias[channel..][..width].as_ptr()),
-            relu: self.after.relu,
+            // The ReLU of the largest is the largest of the ReLUs.
+            relu: self.after.relu && self.halving.is_none(),
             ..Finish::NONE
         };
         scratch(images * plane * stride + SLACK, |result: &mut [T]| {
@@ -263,11 +301,32 @@ impl<T: Float> Pass<'_, T> {
                 }
             }
             for n in 0..images {
-                let start = ((image + n) * self.groups * self.to_channels + channel) * plane;
-                // SAFETY: these channels of this image are written by this task only.
-                let to = unsafe { std::slice::from_raw_parts_mut(shared.at(start), width * plane) };
-                // [pixels, width] -> [width, pixels]
-                transpose(kernels, &result[n * plane * stride..], stride, [plane, width], to, plane);
+                let result = &mut result[n * plane * stride..];
+                let start = (image + n) * self.groups * self.to_channels + channel;
+                let Some(Halving { taps }) = self.halving else {
+                    // SAFETY: these channels of this image are written by this task only.
+                    let to = unsafe { std::slice::from_raw_parts_mut(shared.at(start * plane), width * plane) };
+                    // [pixels, width] -> [width, pixels]
+                    transpose(kernels, result, stride, [plane, width], to, plane);
+                    continue;
+                };
+                let (size, plane, relu) = (self.to_size, plane / 4, self.after.relu);
+                let whole = &mut result[..4 * plane * stride];
+                if let Some(places) = taps {
+                    scratch(2 * plane * stride + SLACK, |buffer: &mut [T]| {
+                        let (taps, turned) = buffer.split_at_mut(plane * stride);
+                        halve_lanes(isa, size, stride, relu, whole, taps);
+                        transpose(kernels, taps, stride, [plane, width], turned, plane);
+                        // SAFETY: as above.
+                        let to = unsafe { std::slice::from_raw_parts_mut(places.at(start * plane), width * plane) };
+                        to_bytes(isa, turned, to);
+                    });
+                } else {
+                    halve_lanes(isa, size, stride, relu, whole, &mut []);
+                }
+                // SAFETY: as above.
+                let to = unsafe { std::slice::from_raw_parts_mut(shared.at(start * plane), width * plane) };
+                transpose(kernels, result, stride, [plane, width], to, plane);
             }
         });
     }

@@ -114,6 +114,11 @@ impl Conv {
     /// # Panics
     /// When the sizes contradict each other, or a slice does not have its size.
     fn check<T>(&self, x: &[T], weight: &[T], y: &[T]) {
+        self.check_input(x, weight);
+        assert_eq!(y.len(), self.output_len(), "conv: output of {self:?}");
+    }
+
+    fn check_input<T>(&self, x: &[T], weight: &[T]) {
         assert!(self.groups > 0, "conv: no groups");
         assert!(
             self.in_channels.is_multiple_of(self.groups) && self.out_channels.is_multiple_of(self.groups),
@@ -125,7 +130,6 @@ impl Conv {
         }
         assert_eq!(x.len(), self.input_len(), "conv: input of {self:?}");
         assert_eq!(weight.len(), self.weight_len(), "conv: weight of {self:?}");
-        assert_eq!(y.len(), self.output_len(), "conv: output of {self:?}");
     }
 }
 
@@ -167,6 +171,37 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: &[T], after: After<T>, y:
         pixels::forward(isa, conv, x, weight, after, y);
     } else {
         direct::forward(isa, conv, x, weight, after, y);
+    }
+}
+
+/// Whether [`forward_halved`] is of use: with a few channels most lanes would idle.
+pub fn halves<T: Float>(conv: &Conv) -> bool {
+    conv.group_out() >= T::kernels(simd::isa()).lanes
+}
+
+/// [`forward`], and of each 2 x 2 pixels of its result only the largest: `[batch, out_channels, oh / 2, ow / 2]`.
+///
+/// `taps` gets the number of each one's tap: 0 to 3 row by row, the first of equal ones, or 4 where ReLU has made it 0.
+///
+/// # Panics
+/// When the sizes contradict each other, or a slice does not have its size.
+pub fn forward_halved<T: Float>(
+    conv: &Conv,
+    x: &[T],
+    weight: &[T],
+    after: After<T>,
+    y: &mut [T],
+    taps: Option<&mut [u8]>,
+) {
+    conv.check_input(x, weight);
+    let [oh, ow] = conv.output();
+    assert_eq!(y.len(), conv.batch * conv.out_channels * (oh / 2) * (ow / 2), "conv: halved output of {conv:?}");
+    assert!(taps.as_ref().is_none_or(|taps| taps.len() == y.len()), "conv: taps of {conv:?}");
+    if let Some(bias) = after.bias {
+        assert_eq!(bias.len(), conv.out_channels, "conv: bias of {conv:?}");
+    }
+    if !y.is_empty() {
+        direct::forward_halved(simd::isa(), conv, x, weight, after, y, taps);
     }
 }
 

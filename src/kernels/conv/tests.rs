@@ -1,4 +1,5 @@
 use super::*;
+use crate::kernels::pool::{self, Pool2d};
 use crate::kernels::testing::{bits, noise, on_every_machine};
 
 /// The three passes by their definition, in `f64`: y, dx, dw, db. Both y and dx have a bias, `shift` is that of dx.
@@ -164,4 +165,67 @@ fn without_images_or_channels_gradients_are_zero_and_the_output_is_the_bias() {
     check::<f32>(conv(2, [0, 20, 1], [4, 4], [3, 3]), Way::Chosen);
     check::<f32>(conv(2, [3, 0, 1], [4, 4], [3, 3]), Way::Chosen);
     check::<f32>(Conv { padding: [1, 1], ..conv(2, [3, 20, 1], [0, 4], [2, 2]) }, Way::Chosen);
+}
+
+/// A convolution and the pooling behind it, joined and one after the other: values and taps.
+fn halved<T: Float>(conv: &Conv, [x, weight, bias]: [&[T]; 3], relu: bool, joined: bool) -> [Vec<T>; 2] {
+    let [oh, ow] = conv.output();
+    let len = conv.batch * conv.out_channels * (oh / 2) * (ow / 2);
+    let (mut y, mut plain, mut taps) = (vec![T::of(77.0); len], vec![T::of(77.0); len], vec![77_u8; len]);
+    let after = After { bias: Some(bias), relu };
+    if joined {
+        forward_halved(conv, x, weight, after, &mut y, Some(&mut taps));
+        forward_halved(conv, x, weight, after, &mut plain, None);
+        assert_eq!(bits(&y), bits(&plain));
+    } else {
+        let mut whole = vec![T::ZERO; conv.output_len()];
+        if !whole.is_empty() {
+            direct::forward(simd::isa(), conv, x, weight, After { relu: false, ..after }, &mut whole);
+        }
+        let pool = Pool2d {
+            planes: conv.batch * conv.out_channels,
+            input: [oh, ow],
+            output: [oh / 2, ow / 2],
+            kernel: [2, 2],
+            stride: [2, 2],
+            padding: [0, 0],
+            dilation: [1, 1],
+        };
+        pool::max::forward_places(&pool, &whole, &mut y, &mut taps);
+        if relu {
+            taps.iter_mut().zip(&y).filter(|(_, y)| **y <= T::ZERO || y.is_nan()).for_each(|(tap, _)| *tap = 4);
+            y.iter_mut().for_each(|y| *y = y.relu());
+        }
+    }
+    [y, taps.into_iter().map(|tap| T::of(f64::from(tap))).collect()]
+}
+
+#[test]
+fn convolution_joined_with_pooling_gives_the_bits_of_one_after_the_other() {
+    fn check<T: Float>(conv: Conv) {
+        // Few different numbers make ties; one NaN.
+        let values = |len, seed| noise(len, seed).into_iter().map(|x| T::of((3.0 * x).round())).collect::<Vec<T>>();
+        let mut x = values(conv.input_len(), 1);
+        if let Some(x) = x.last_mut() {
+            *x = T::of(f64::NAN);
+        }
+        let (weight, bias) = (values(conv.weight_len(), 2), values(conv.out_channels, 3));
+        for relu in [false, true] {
+            let run = |joined| {
+                let run = || halved(&conv, [&x, &weight, &bias], relu, joined);
+                on_every_machine(run, |all| all.each_ref().map(|v| bits(v)))
+            };
+            for (joined, apart) in run(true).iter().zip(&run(false)) {
+                for n in [0, 1] {
+                    assert_eq!(bits(&joined[n]), bits(&apart[n]), "{conv:?}, relu {relu}");
+                }
+            }
+        }
+    }
+    for channels in [[1, 32, 1], [3, 17, 1], [2, 40, 2], [2, 3, 1]] {
+        for (batch, input) in [(1, [28, 28]), (3, [7, 8]), (20, [4, 5]), (2, [4, 3]), (0, [6, 6])] {
+            check::<f32>(conv(batch, channels, input, [3, 3]));
+            check::<f64>(Conv { stride: [2, 1], padding: [2, 1], ..conv(batch, channels, input, [3, 2]) });
+        }
+    }
 }

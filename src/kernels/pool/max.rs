@@ -15,6 +15,12 @@ fn beats<T: Float>(x: T, best: T) -> bool {
     (x > best) | x.is_nan()
 }
 
+/// The first pixel of each 2 x 2, in order.
+#[inline(always)]
+fn corners([height, width]: [usize; 2]) -> impl Iterator<Item = usize> {
+    (0..height).step_by(2).flat_map(move |row| (0..width).step_by(2).map(move |column| row * width + column))
+}
+
 simd! {
     /// One tap of a row of windows: `x` are its elements, `step` apart.
     fn tap_values[T: Float](x: &[T], step: usize, y: &mut [T]) {
@@ -86,6 +92,73 @@ simd! {
         }
     }
 
+    /// [`halve_lanes`] without taps, `L` lanes at a time.
+    fn halve_lanes_by[T: Float, const L: usize](
+        _lanes: [(); L],
+        size: [usize; 2],
+        lanes: usize,
+        relu: bool,
+        x: &mut [T],
+    ) {
+        let (mut to, width) = (0, size[1]);
+        for from in corners(size) {
+            for l in (0..lanes).step_by(L) {
+                let at = |pixel: usize| -> [T; L] { x[pixel * lanes + l..][..L].try_into().expect("L lanes") };
+                let mut best = at(from);
+                for x in [at(from + 1), at(from + width), at(from + width + 1)] {
+                    for i in 0..L {
+                        best[i] = if beats(x[i], best[i]) { x[i] } else { best[i] };
+                    }
+                }
+                if relu {
+                    best = best.map(T::relu);
+                }
+                x[to + l..][..L].copy_from_slice(&best);
+            }
+            to += lanes;
+        }
+    }
+
+    /// [`halve_lanes`] with taps, `L` lanes at a time.
+    fn halve_taps_by[T: Float, const L: usize](
+        _lanes: [(); L],
+        size: [usize; 2],
+        lanes: usize,
+        relu: bool,
+        x: &mut [T],
+        taps: &mut [T],
+    ) {
+        let (mut to, width, numbers) = (0, size[1], [1.0, 2.0, 3.0, 4.0].map(T::of));
+        for from in corners(size) {
+            for l in (0..lanes).step_by(L) {
+                let at = |pixel: usize| -> [T; L] { x[pixel * lanes + l..][..L].try_into().expect("L lanes") };
+                let (mut best, mut place) = (at(from), [T::ZERO; L]);
+                for (x, tap) in [at(from + 1), at(from + width), at(from + width + 1)].iter().zip(numbers) {
+                    for i in 0..L {
+                        let beats = beats(x[i], best[i]);
+                        best[i] = if beats { x[i] } else { best[i] };
+                        place[i] = if beats { tap } else { place[i] };
+                    }
+                }
+                if relu {
+                    for i in 0..L {
+                        place[i] = if best[i] > T::ZERO { place[i] } else { numbers[3] };
+                        best[i] = best[i].relu();
+                    }
+                }
+                x[to + l..][..L].copy_from_slice(&best);
+                taps[to + l..][..L].copy_from_slice(&place);
+            }
+            to += lanes;
+        }
+    }
+
+    /// Small whole numbers as bytes.
+    pub fn to_bytes[T: Float](x: &[T], y: &mut [u8]) {
+        // The unit of 2^52 is 1, so a small number stands in the lowest bits of the sum: this vectorises, a cast does not.
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x.to_f64() + (1_u64 << 52) as f64).to_bits() as u8);
+    }
+
     /// The gradient of an image of 2 x 2 windows in steps of 2: each element that a window covers is written, 0 or the
     /// window's.
     fn unhalve[T: Float, I: Element, const L: usize](
@@ -118,6 +191,23 @@ simd! {
                 }
             }
         }
+    }
+}
+
+/// Pixels `[height, width, lanes]` at one place of many channels: the largest of each 2 x 2, then `max(y, 0)` if `relu`, comes
+/// to the front of `x`, `[height / 2, width / 2, lanes]`. `taps`, of that size or empty, gets the number of its tap, or 4 where
+/// ReLU has made it 0. Height and width are even.
+///
+/// # Panics
+/// When the slices do not have these sizes.
+pub fn halve_lanes<T: Float>(isa: Isa, size: [usize; 2], lanes: usize, relu: bool, x: &mut [T], taps: &mut [T]) {
+    assert_eq!(x.len(), size[0] * size[1] * lanes, "halve_lanes: {size:?}, {lanes} lanes");
+    assert!(taps.is_empty() || 4 * taps.len() == x.len(), "halve_lanes: taps of {size:?}, {lanes} lanes");
+    match (lanes % 16, taps.is_empty()) {
+        (0, true) => halve_lanes_by(isa, [(); 16], size, lanes, relu, x),
+        (0, false) => halve_taps_by(isa, [(); 16], size, lanes, relu, x, taps),
+        (_, true) => halve_lanes_by(isa, [(); 4], size, lanes, relu, x),
+        (_, false) => halve_taps_by(isa, [(); 4], size, lanes, relu, x, taps),
     }
 }
 
