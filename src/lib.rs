@@ -118,6 +118,6 @@ pub use autograd::{Gradients, no_record, record, with_mode};
 pub use element::{DType, Element, Float, Number};
 pub use error::{Error, Result};
 pub use kernels::parallel::set_num_threads;
-pub use rng::{Rng, seed};
+pub use rng::{Rng, seed, set_thread_rng, thread_rng};
 pub use shape::Shape;
 pub use tensor::Tensor;

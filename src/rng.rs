@@ -240,7 +240,26 @@ thread_local! {
 /// assert_eq!(Tensor::randn([3]).to_vec(), a);
 /// ```
 pub fn seed(seed: u64) {
-    THREAD_RNG.set(Rng::new(seed));
+    set_thread_rng(Rng::new(seed));
+}
+
+/// This thread's generator as it stands, which [`set_thread_rng`] brings back: a training run that is resumed draws what it
+/// would have drawn.
+///
+/// ```
+/// use wengert::{Tensor, set_thread_rng, thread_rng};
+/// let before = thread_rng();
+/// let a = Tensor::randn([3]).to_vec();
+/// set_thread_rng(before);
+/// assert_eq!(Tensor::randn([3]).to_vec(), a);
+/// ```
+pub fn thread_rng() -> Rng {
+    with_thread_rng(|rng| rng.clone())
+}
+
+/// Puts a generator in the place of this thread's, which initialization, dropout, shuffling and `Tensor::randn` draw from.
+pub fn set_thread_rng(rng: Rng) {
+    THREAD_RNG.set(rng);
 }
 
 /// Draws from this thread's generator.

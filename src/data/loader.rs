@@ -95,12 +95,19 @@ impl<D: Dataset + 'static> DataLoader<D> {
     /// A panic in [`Dataset::batch`] comes up where the batch is taken, also from the thread that prefetches. That thread
     /// has ended when the iterator has been dropped, which waits for the batch in work.
     pub fn epoch(&self, epoch: u64) -> Epoch<D> {
+        self.rest_of_epoch(epoch, 0)
+    }
+
+    /// [`DataLoader::epoch`] from batch `first` on, counted from 0: where a training run was stopped. The batches before it
+    /// are not made.
+    pub fn rest_of_epoch(&self, epoch: u64, first: usize) -> Epoch<D> {
         let mut order: Vec<usize> = (0..self.dataset.len()).collect();
         let rng = self.rng.stream(epoch);
         if self.shuffle {
             rng.clone().shuffle(&mut order);
         }
-        let plan = Plan { rng: Some(rng), ..Plan::new(order, self.batch_size, self.drop_last) };
+        let mut plan = Plan { rng: Some(rng), ..Plan::new(order, self.batch_size, self.drop_last) };
+        plan.next = plan.order.len().min(first.saturating_mul(self.batch_size));
         let left = plan.left();
         let source = match self.prefetch.min(left) {
             0 => Source::Here(self.dataset.clone(), plan),
@@ -441,5 +448,18 @@ mod tests {
     #[should_panic(expected = "batches: expected a batch size of at least 1, found 0")]
     fn a_batch_size_of_zero_panics_in_the_short_form() {
         numbers(3).batches(0, &mut Rng::new(0));
+    }
+
+    #[test]
+    fn an_epoch_goes_on_from_any_batch() {
+        for prefetch in [0, 2] {
+            let loader = DataLoader::new(numbers(23), 5).shuffle(true).seed(4).prefetch(prefetch);
+            let whole: Vec<_> = loader.epoch(2).collect();
+            for first in 0..7 {
+                let rest = loader.rest_of_epoch(2, first);
+                assert_eq!(rest.len(), 5_usize.saturating_sub(first));
+                assert_eq!(rest.collect::<Vec<_>>(), whole[first.min(5)..]);
+            }
+        }
     }
 }

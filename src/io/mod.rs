@@ -18,6 +18,7 @@
 //! ```
 
 mod any;
+mod checkpoint;
 mod dtype;
 mod file;
 mod header;
@@ -26,6 +27,7 @@ mod model;
 mod safetensors;
 
 pub use any::AnyTensor;
+pub use checkpoint::Checkpoint;
 pub(crate) use file::open;
 pub use file::write_atomically;
 pub use model::{LoadOptions, Loaded, load, load_with, save, state};

@@ -39,6 +39,19 @@ impl<T: Float> Moments<T> {
     fn new(param: &Param<T>) -> Moments<T> {
         Moments { first: zeros(param), second: zeros(param), steps: 0 }
     }
+
+    /// PyTorch's names; it keeps the number of steps as a float too.
+    const PARTS: [&'static str; 3] = ["exp_avg", "exp_avg_sq", "step"];
+
+    fn parts(&self) -> Vec<(&'static str, Tensor<T>)> {
+        let parts = [self.first.clone(), self.second.clone(), Tensor::scalar(T::of(self.steps.into()))];
+        Self::PARTS.into_iter().zip(parts).collect()
+    }
+
+    fn of_parts([first, second, steps]: [Tensor<T>; 3]) -> Moments<T> {
+        let steps = steps.to_vec().first().map_or(0, |&steps| steps.to_f64() as i32);
+        Moments { first, second, steps }
+    }
 }
 
 #[track_caller]
@@ -103,6 +116,14 @@ macro_rules! adam {
 
             fn allow_unreached(&mut self, allow: bool) {
                 self.moments.allow_unreached = allow;
+            }
+
+            fn state_dict(&self) -> Vec<(String, Tensor<T>)> {
+                self.moments.state_dict(Moments::parts)
+            }
+
+            fn load_state_dict(&mut self, state: Vec<(String, Tensor<T>)>) -> Result<(), Vec<String>> {
+                self.moments.load_state_dict(state, Moments::<T>::PARTS, Moments::of_parts)
             }
         }
     };

@@ -15,10 +15,12 @@
 //! ```
 
 mod adam;
+mod average;
 pub mod schedule;
 mod sgd;
 
 pub use adam::{Adam, AdamOptions, AdamW};
+pub use average::update_average;
 pub use sgd::{Sgd, SgdOptions};
 
 use crate::autograd::Gradients;
@@ -49,6 +51,20 @@ pub trait Optimizer<T: Float = f32> {
 
     /// Whether `step` leaves parameters as they are that the loss did not reach, instead of panicking.
     fn allow_unreached(&mut self, allow: bool);
+
+    /// What it has gathered for each parameter, under the parameter's name, a dot and PyTorch's name: `fc.weight.exp_avg`. The
+    /// options are not among it. [`io::Checkpoint`](crate::io::Checkpoint) keeps it with the model.
+    fn state_dict(&self) -> Vec<(String, Tensor<T>)> {
+        Vec::new()
+    }
+
+    /// Goes on from what [`Optimizer::state_dict`] gave, in place of what it has gathered.
+    ///
+    /// # Errors
+    /// The names that are not those of its state, or whose partners are missing. Then it is as it was before.
+    fn load_state_dict(&mut self, state: Vec<(String, Tensor<T>)>) -> Result<(), Vec<String>> {
+        if state.is_empty() { Ok(()) } else { Err(state.into_iter().map(|(name, _)| name).collect()) }
+    }
 }
 
 /// The state of an optimizer for each parameter, by name.
@@ -65,6 +81,43 @@ impl<S> Default for States<S> {
 }
 
 impl<S> States<S> {
+    /// The parts of all states, which `parts` names.
+    fn state_dict<T: Float>(&self, parts: impl Fn(&S) -> Vec<(&'static str, Tensor<T>)>) -> Vec<(String, Tensor<T>)> {
+        let named = |(name, state)| parts(state).into_iter().map(move |(part, x)| (format!("{name}.{part}"), x));
+        self.by_name.iter().flat_map(named).collect()
+    }
+
+    /// The reverse of [`States::state_dict`]: `make` gets the parts of these names.
+    fn load_state_dict<T: Float, const N: usize>(
+        &mut self,
+        state: Vec<(String, Tensor<T>)>,
+        names: [&'static str; N],
+        make: impl Fn([Tensor<T>; N]) -> S,
+    ) -> Result<(), Vec<String>> {
+        let mut parts: BTreeMap<String, [Option<Tensor<T>>; N]> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for (name, x) in state {
+            let split =
+                name.rsplit_once('.').and_then(|(param, part)| Some((param, names.iter().position(|&n| n == part)?)));
+            match split {
+                Some((param, i)) => parts.entry(param.to_string()).or_insert([const { None }; N])[i] = Some(x),
+                None => wrong.push(name),
+            }
+        }
+        for (param, found) in &parts {
+            if found.iter().any(Option::is_none) {
+                wrong.extend(names.iter().zip(found).filter(|(_, x)| x.is_some()).map(|(n, _)| format!("{param}.{n}")));
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let whole =
+            |(param, parts): (String, [Option<Tensor<T>>; N])| (param, make(parts.map(|x| x.expect("not wrong"))));
+        self.by_name = parts.into_iter().map(whole).collect();
+        Ok(())
+    }
+
     /// Calls `update` with every trainable parameter that has a gradient, its gradient in row-major order and its state.
     #[track_caller]
     fn for_each<T: Float>(

@@ -93,4 +93,12 @@ impl<T: Float> Optimizer<T> for Sgd<T> {
     fn allow_unreached(&mut self, allow: bool) {
         self.velocities.allow_unreached = allow;
     }
+
+    fn state_dict(&self) -> Vec<(String, Tensor<T>)> {
+        self.velocities.state_dict(|velocity| velocity.iter().map(|v| ("momentum_buffer", v.clone())).collect())
+    }
+
+    fn load_state_dict(&mut self, state: Vec<(String, Tensor<T>)>) -> Result<(), Vec<String>> {
+        self.velocities.load_state_dict(state, ["momentum_buffer"], |[velocity]| Some(velocity))
+    }
 }
