@@ -9,7 +9,9 @@
 mod support;
 
 use std::time::Instant;
-use support::{Options, Progress, plot};
+use support::{Options, Progress};
+use wengert::data::image::{grid, write_png};
+use wengert::data::plot::{Axes, lines};
 use wengert::data::{DataLoader, Dataset, LabelledImages, Mnist};
 use wengert::loss::{CrossEntropyOptions, Reduction, cross_entropy, cross_entropy_with};
 use wengert::nn::{Conv2d, Layer, Linear, MaxPool2d};
@@ -53,22 +55,7 @@ impl Layer for Cnn {
 fn main() -> Result<(), Error> {
     let options = Options::parse("A convolutional network reads handwritten digits.");
     wengert::seed(options.seed);
-    let mnist = match &options.data {
-        Some(dir) => Mnist::load(dir)?,
-        None => {
-            let (train, test) = if options.smoke { (640, 200) } else { (60_000, 10_000) };
-            println!(
-                "Training on {train} digits drawn by code. For real MNIST, put its four IDX files in a folder DIR,"
-            );
-            println!("gzipped or plain, and call: cargo run --release --example mnist_cnn -- --data DIR\n");
-            Mnist::digits(train, test, options.seed)
-        }
-    };
-    let (mut train, mut test) = (mnist.train, mnist.test);
-    if options.smoke {
-        train.truncate(640);
-        test.truncate(200);
-    }
+    let Mnist { train, test } = options.digits()?;
     let mut net = Cnn::new();
     println!("{}\n", net.summary(&[1, 1, train.height, train.width]));
     if let Some(file) = &options.load {
@@ -114,8 +101,11 @@ fn main() -> Result<(), Error> {
     println!("\nLabels in rows, predictions in columns");
     print!("{}", support::confusion_matrix(&test.labels, &result.predictions, 10));
     if let Some(dir) = &options.plot {
-        plot::curve(&dir.join("loss.png"), "training loss, mean of 20 steps", "step", &support::smoothed(&losses, 20))?;
-        plot::misclassified(&dir.join("misclassified.png"), &test, &result.predictions)?;
+        support::folder(dir)?;
+        let axes = Axes { title: "training loss, mean of 20 steps", x: "step", log_y: true, ..Axes::default() };
+        write_png(dir.join("loss.png"), &lines(&axes, &[("", &support::smoothed(&losses, 20))]))?;
+        let wrong = (0..test.len()).filter(|&i| test.labels[i] != result.predictions[i]).take(100).collect::<Vec<_>>();
+        write_png(dir.join("misclassified.png"), &grid(&test.batch(&wrong).0, 10))?;
         println!("\nwrote {}/loss.png and misclassified.png", dir.display());
     }
     println!("\ntest accuracy: {:.2}%", 100.0 * result.accuracy(&test));

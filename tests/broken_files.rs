@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use wengert::data::image::{read_png, write_png};
 use wengert::data::{LabelledImages, Mnist, read_idx, write_idx};
 use wengert::nn::{Buffer, Counter, Linear, Module, Slot, Walk, WalkMut};
 use wengert::{Error, Tensor, io};
@@ -415,6 +416,40 @@ fn a_broken_idx_or_gzip_file_is_an_error_or_another_valid_file() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_broken_png_file_is_an_error_or_another_valid_file() {
+    let path = dir("png").join("picture.png");
+    write_png(&path, &Tensor::from_fn([3, 4, 5], |i| (i * 4) as f32 / 255.0)).unwrap();
+    let intact = fs::read(&path).unwrap();
+    for length in 0..intact.len() {
+        put(&path, &intact[..length]);
+        message(&path, bounded(length, GZIP_SLACK, || read_png(&path)));
+    }
+    for place in 0..intact.len() {
+        for bit in 0..8 {
+            let mut bytes = intact.clone();
+            bytes[place] ^= 1 << bit;
+            put(&path, &bytes);
+            if let Ok(picture) = bounded(bytes.len(), GZIP_SLACK, || read_png(&path)) {
+                assert_eq!(picture.shape(), [3, 4, 5]);
+            }
+        }
+    }
+    // A header with the right checksum that claims more pixels than the file can hold.
+    for (width, height) in [(1_u32, i32::MAX as u32), (i32::MAX as u32, 1), (i32::MAX as u32, i32::MAX as u32)] {
+        let mut bytes = intact.clone();
+        bytes[16..20].copy_from_slice(&width.to_be_bytes());
+        bytes[20..24].copy_from_slice(&height.to_be_bytes());
+        let mut sum = flate2::Crc::new();
+        sum.update(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&sum.sum().to_be_bytes());
+        put(&path, &bytes);
+        let expected =
+            format!("expected {width} x {height} pixels, as the header claims, found a file of {} bytes", bytes.len());
+        assert_eq!(message(&path, bounded(bytes.len(), GZIP_SLACK, || read_png(&path))), expected);
     }
 }
 

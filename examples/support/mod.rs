@@ -1,13 +1,15 @@
-//! What the examples share: options, progress, tables, pictures.
+//! What the examples share: options, progress, tables.
+#![allow(dead_code, reason = "each example takes what it needs")]
 
-pub mod plot;
 mod progress;
 
 pub use progress::Progress;
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use wengert::Error;
+use wengert::data::Mnist;
 
 /// The command line of an example that trains on digits.
 pub struct Options {
@@ -26,6 +28,11 @@ pub struct Options {
 impl Options {
     /// Reads the command line, sets the number of threads; ends the program on `--help` and on a mistake.
     pub fn parse(about: &'static str) -> Options {
+        Options::parse_with(about, []).0
+    }
+
+    /// [`Options::parse`] with options of one example alone.
+    pub fn parse_with(about: &'static str, more: impl IntoIterator<Item = Arg>) -> (Options, ArgMatches) {
         let at_least_one = || value_parser!(u64).range(1..);
         let command = Command::new("example").about(about).args([
             file("data", "DIR", "Folder with MNIST's four IDX files, gzipped or plain [default: built-in digits]"),
@@ -56,18 +63,18 @@ impl Options {
                 .help("Threads [default: all cores]"),
             file("save", "FILE", "Save the network after each epoch, as safetensors"),
             file("load", "FILE", "Start from a saved network"),
-            file("plot", "DIR", "Write the loss curve and misread digits as PNG"),
+            file("plot", "DIR", "Write pictures and the loss curve as PNG"),
             flag("eval", "Only test, do not train; with --load"),
             flag("smoke", "A run of seconds on a little data, for tests"),
         ]);
-        let found = command.get_matches();
+        let found = command.args(more).get_matches();
         if let Some(&threads) = found.get_one::<u64>("threads") {
             wengert::set_num_threads(threads as usize);
         }
         let path = |name| found.get_one::<PathBuf>(name).cloned();
         let smoke = found.get_flag("smoke");
         let epochs: u64 = *found.get_one("epochs").expect("has a default");
-        Options {
+        let options = Options {
             data: path("data"),
             epochs: if smoke { epochs.min(1) } else { epochs },
             batch_size: *found.get_one::<u64>("batch-size").expect("has a default") as usize,
@@ -78,8 +85,34 @@ impl Options {
             plot: path("plot"),
             eval: found.get_flag("eval"),
             smoke,
-        }
+        };
+        (options, found)
     }
+
+    /// The digits to learn from and to be tested on: MNIST's, or without `--data` those that are drawn by code.
+    pub fn digits(&self) -> Result<Mnist, Error> {
+        let (train, test) = if self.smoke { (640, 200) } else { (60_000, 10_000) };
+        let mut mnist = match &self.data {
+            Some(dir) => Mnist::load(dir)?,
+            None => {
+                println!(
+                    "Training on {train} digits drawn by code. For real MNIST, put its four IDX files, gzipped or plain,"
+                );
+                println!("in a folder DIR and add: --data DIR\n");
+                Mnist::digits(train, test, self.seed)
+            }
+        };
+        if self.smoke {
+            mnist.train.truncate(train);
+            mnist.test.truncate(test);
+        }
+        Ok(mnist)
+    }
+}
+
+/// A folder for pictures, made where it is missing.
+pub fn folder(path: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(path).map_err(|e| Error::io(path, "a folder for pictures", e))
 }
 
 fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {

@@ -1,10 +1,16 @@
 //! Data sets, as bytes and numbers: IDX files, MNIST, digits drawn by code, and [`text`]; and batches of them, as tensors.
+//!
+//! With feature `image` also `image`: pictures as PNG and GIF; with feature `plot` also `plot`: charts.
 
 mod dataset;
 mod digits;
 mod idx;
+#[cfg(feature = "image")]
+pub mod image;
 mod loader;
 mod mnist;
+#[cfg(feature = "plot")]
+pub mod plot;
 pub mod text;
 
 pub use dataset::{Dataset, Transformed};
