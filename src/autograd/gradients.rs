@@ -44,6 +44,24 @@ impl Gradients {
         self.leaves.get(&leaf.entry.as_ref()?.id())?.clone().get()
     }
 
+    /// The gradient of a table of which only some rows were looked up ([`ops::embedding`](crate::ops::embedding) of a parameter,
+    /// fewer numbers than half its rows): the numbers of these rows, distinct and rising, and their gradients
+    /// `[rows, dim]`. All other rows have the gradient 0. `None` where the gradient is kept whole; [`Gradients::get`] gives
+    /// it whole in either case.
+    ///
+    /// ```
+    /// use wengert::{Tensor, ops, record};
+    /// let table = Tensor::from_fn([100, 2], |i| i as f32).tracked();
+    /// let grads = record(|| ops::embedding(&table, &Tensor::from([7, 3, 7])).sum()).backward();
+    /// let (rows, values) = grads.rows(&table).unwrap();
+    /// assert_eq!((rows, values.to_vec()), (&[3, 7][..], vec![1.0, 1.0, 2.0, 2.0]));
+    /// assert_eq!(grads.of(&table).sum().item(), 6.0);
+    /// ```
+    pub fn rows<T: Float>(&self, leaf: &Tensor<T>) -> Option<(&[usize], &Tensor<T>)> {
+        let rows = self.leaves.get(&leaf.entry.as_ref()?.id())?.rows()?;
+        Some((rows.places(), rows.values()))
+    }
+
     /// Whether the loss reached a parameter or tracked tensor.
     pub fn contains<T: Float>(&self, leaf: &Tensor<T>) -> bool {
         leaf.entry.as_ref().is_some_and(|entry| self.leaves.contains_key(&entry.id()))

@@ -18,6 +18,7 @@ mod check;
 mod custom;
 mod gradients;
 mod mode;
+mod rows;
 mod tape;
 
 pub use check::{gradcheck, gradgradcheck};
@@ -28,4 +29,5 @@ pub use tape::{live_entries, recorded_ops};
 
 pub(crate) use any::same;
 pub(crate) use mode::set_recording;
-pub(crate) use tape::{Entry, Pull, is_tracked, record_as, record_many, record_op};
+pub(crate) use rows::Rows;
+pub(crate) use tape::{Entry, Gradient, Pull, is_tracked, record_as, record_many, record_op, record_rows};

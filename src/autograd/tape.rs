@@ -2,6 +2,7 @@
 
 use super::any::Any;
 use super::is_recording;
+use super::rows::Rows;
 use crate::element::Float;
 use crate::shape::{Label, ensure};
 use crate::tensor::Tensor;
@@ -238,6 +239,50 @@ fn give_all<S: Float>(inputs: &[Option<Entry>], grads: &mut [Option<Tensor<S>>],
             give(i, Any::of(grad));
         }
     }
+}
+
+/// A gradient as a rule gives it.
+pub(crate) enum Gradient<T: Float> {
+    Whole(Tensor<T>),
+    Rows(Rows<T>),
+}
+
+struct LookUp<T, F> {
+    inputs: [Option<Entry>; 1],
+    rule: F,
+    types: PhantomData<fn(T)>,
+}
+
+impl<T: Float, F: Fn(Pull<T>, bool) -> Gradient<T> + Send + Sync> Rule for LookUp<T, F> {
+    fn inputs(&self) -> &[Option<Entry>] {
+        &self.inputs
+    }
+
+    fn pull(&self, grad: Any, this: &Entry, give: &mut dyn FnMut(usize, Any)) {
+        let is_leaf = self.inputs[0].as_ref().is_some_and(|input| input.rule().is_leaf());
+        match (self.rule)(Pull::new(grad, &self.inputs, this), is_leaf && !is_recording()) {
+            Gradient::Whole(x) => give(0, Any::of(x)),
+            Gradient::Rows(rows) => give(0, Any::of_rows(rows)),
+        }
+    }
+}
+
+/// [`record_op`] for one input, a table, whose rule also gets whether its gradient may be rows.
+#[track_caller]
+pub(crate) fn record_rows<T: Float, F>(
+    op: &'static str,
+    output: Tensor<T>,
+    table: &Tensor<T>,
+    rule: impl FnOnce() -> F,
+) -> Tensor<T>
+where
+    F: Fn(Pull<T>, bool) -> Gradient<T> + Send + Sync + 'static,
+{
+    if !is_tracked(&[table]) {
+        return output;
+    }
+    let inputs = entries([table]);
+    output.with_entry(Entry::new(op, LookUp { inputs, rule: rule(), types: PhantomData }))
 }
 
 /// Whether a result computed from these now would be recorded.

@@ -63,7 +63,7 @@ fn step<T: Float>(
     grads: &Gradients,
 ) {
     let AdamOptions { lr, betas, eps, weight_decay } = *options;
-    moments.for_each(model, grads, Moments::new, |param, grad, moments| {
+    moments.for_each(model, grads, false, Moments::new, |param, _, grad, moments| {
         moments.steps += 1;
         let [beta1, beta2] = betas.map(|beta| beta.powi(moments.steps));
         let step = AdamStep {

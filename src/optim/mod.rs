@@ -118,14 +118,16 @@ impl<S> States<S> {
         Ok(())
     }
 
-    /// Calls `update` with every trainable parameter that has a gradient, its gradient in row-major order and its state.
+    /// Calls `update` with every trainable parameter that has a gradient, its gradient in row-major order and its state; and
+    /// with the rows that the gradient has, if it has only some and `by_rows`.
     #[track_caller]
     fn for_each<T: Float>(
         &mut self,
         model: &mut dyn Module<T>,
         grads: &Gradients,
+        by_rows: bool,
         new: impl Fn(&Param<T>) -> S,
-        mut update: impl FnMut(&mut Param<T>, &[T], &mut S),
+        mut update: impl FnMut(&mut Param<T>, Option<&[usize]>, &[T], &mut S),
     ) {
         if !self.allow_unreached {
             let mut unreached = Vec::new();
@@ -142,13 +144,18 @@ impl<S> States<S> {
             });
         }
         model.for_each_param_mut(&mut |name, param| {
-            let Some(grad) = grads.get(&**param) else { return };
-            let grad = grad.packed();
+            let (rows, grad) = match grads.rows(&**param).filter(|_| by_rows) {
+                Some((rows, values)) => (Some(rows), values.clone()),
+                None => match grads.get(&**param) {
+                    Some(grad) => (None, grad.packed()),
+                    None => return,
+                },
+            };
             if !self.by_name.contains_key(name) {
                 self.by_name.insert(name.to_string(), new(param));
             }
             let state = self.by_name.get_mut(name).expect("there: just looked");
-            update(param, grad.elements(), state);
+            update(param, rows, grad.elements(), state);
         });
     }
 }

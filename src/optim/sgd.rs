@@ -69,8 +69,18 @@ impl<T: Float> Optimizer<T> for Sgd<T> {
         self.velocities.for_each(
             model,
             grads,
+            // Rows without a gradient stay as they are.
+            momentum == 0.0 && weight_decay == 0.0,
             |_| None,
-            |param, grad, velocity| {
+            |param, rows, grad, velocity| {
+                if let Some(rows) = rows {
+                    let dim = param.size(1);
+                    let param = param.as_mut_slice();
+                    for (&row, grad) in rows.iter().zip(grad.chunks(dim.max(1))) {
+                        sgd(&mut param[row * dim..][..dim], grad, None, false, step);
+                    }
+                    return;
+                }
                 if momentum == 0.0 {
                     return sgd(param.as_mut_slice(), grad, None, false, step);
                 }
@@ -100,5 +110,39 @@ impl<T: Float> Optimizer<T> for Sgd<T> {
 
     fn load_state_dict(&mut self, state: Vec<(String, Tensor<T>)>) -> Result<(), Vec<String>> {
         self.velocities.load_state_dict(state, ["momentum_buffer"], |[velocity]| Some(velocity))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd::record;
+    use crate::nn::Embedding;
+
+    /// The table after two steps.
+    fn trained(table: &Embedding, options: SgdOptions, whole: bool) -> Vec<f32> {
+        let (mut table, mut sgd) = (table.clone(), Sgd::with(options));
+        for _ in 0..2 {
+            let loss = record(|| table.forward(&Tensor::from([[3, 17], [3, 0]])).square().sum());
+            let mut grads = loss.backward();
+            assert!(grads.rows(&table.weight).is_some());
+            if whole {
+                let grad = grads.of(&table.weight);
+                grads.set(&table.weight, grad);
+            }
+            sgd.step(&mut table, &grads);
+        }
+        table.weight.to_vec()
+    }
+
+    #[test]
+    fn a_gradient_of_rows_moves_what_the_whole_one_moves() {
+        let table = Embedding::new(20, 5);
+        let plain = SgdOptions { lr: 0.1, ..Default::default() };
+        for options in [plain, SgdOptions { momentum: 0.9, ..plain }, SgdOptions { weight_decay: 0.1, ..plain }] {
+            assert_eq!(trained(&table, options, false), trained(&table, options, true));
+        }
+        assert_eq!(trained(&table, plain, false)[20..85], table.weight.to_vec()[20..85]);
+        assert_ne!(trained(&table, plain, false)[15..20], table.weight.to_vec()[15..20]);
     }
 }
