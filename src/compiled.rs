@@ -8,6 +8,7 @@
 use crate::element::Float;
 use crate::kernels;
 use crate::loss;
+use crate::nn::distribution;
 use crate::ops;
 use crate::tensor::Tensor;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -47,6 +48,8 @@ fn floats<T: Float>() -> Vec<*const ()> {
         ops::layer_norm_over::<T> as *const (),
         ops::linear::<T> as *const (),
         ops::linear_relu::<T> as *const (),
+        ops::log_standard_gamma::<T> as *const (),
+        ops::log_standard_gamma_from::<T> as *const (),
         ops::max_pool2d_of::<T> as *const (),
         ops::recurrent::<T> as *const (),
         ops::scaled_dot_product_attention::<T> as *const (),
@@ -57,6 +60,8 @@ fn floats<T: Float>() -> Vec<*const ()> {
         loss::cross_entropy_with::<T> as *const (),
         loss::ctc_loss_with::<T> as *const (),
         loss::mse_loss_with::<T> as *const (),
+        distribution::expect::<T> as *const (),
+        distribution::noise::<T> as *const (),
         kernels::optim::adam::<T> as *const (),
         kernels::optim::sgd::<T> as *const (),
         <Tensor<T> as Neg>::neg as *const (),
@@ -76,7 +81,7 @@ fn floats<T: Float>() -> Vec<*const ()> {
         index_select gather scatter_add
         reshape_to flatten contiguous permute transpose squeeze unsqueeze expand_to
         slice_counted narrow slice select split
-        matmul softmax log_softmax logsumexp_over));
+        matmul triangle cholesky_of solve_triangular softmax log_softmax logsumexp_over));
     all.extend(operators!(T: Add add Sub sub Mul mul Div div));
     all.extend(ops::unary::compiled::<T>());
     all.extend(ops::binary::compiled::<T>());

@@ -195,6 +195,21 @@ pub trait Float: Number + Neg<Output = Self> + crate::kernels::gemm::Gemm {
     }
     /// `ln(1 + e^x)`, stable for any `x`.
     fn softplus(self) -> Self;
+    /// `ln |Gamma(x)|`.
+    #[inline(always)]
+    fn lgamma(self) -> Self {
+        Self::of(math::lgamma(self.to_f64()))
+    }
+    /// The derivative of [`Float::lgamma`].
+    #[inline(always)]
+    fn digamma(self) -> Self {
+        Self::of(math::digamma(self.to_f64()))
+    }
+    /// The `order`-th derivative of [`Float::digamma`]; NaN when that is not a whole number.
+    #[inline(always)]
+    fn polygamma(self, order: f64) -> Self {
+        Self::of(math::polygamma(order, self.to_f64()))
+    }
 }
 
 macro_rules! element {

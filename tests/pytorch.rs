@@ -8,6 +8,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use wengert::io::{self, TensorFile};
 use wengert::loss::{self, BinaryCrossEntropyOptions, CrossEntropyOptions, CtcOptions, Reduction};
+use wengert::nn::distribution::{
+    Bernoulli, Beta, Categorical, Dirichlet, Distribution, Gamma, GumbelSoftmax, Laplace, LogNormal,
+    MultivariateNormal, Normal, OneHotCategorical, Uniform,
+};
 use wengert::nn::{
     AdditiveAttention, Attended, BatchNorm2d, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, ConvTranspose1d,
     ConvTranspose1dOptions, ConvTranspose2d, ConvTranspose2dOptions, DotAttention, Embedding, EmbeddingOptions, Gru,
@@ -468,6 +472,81 @@ fn embedding(all: &mut Fixture) {
     close("embedding: output", &y, &all.get("embedding/y"));
     let grads = y.backward_with(&all.get("embedding/v"));
     all.compare_gradients("embedding", &layer, &grads);
+}
+
+#[test]
+fn every_fixture_of_distributions_agrees() {
+    let mut all = Fixture::load("distributions.safetensors");
+    all.check("lgamma", |x| x[0].lgamma());
+    all.check("digamma", |x| x[0].digamma());
+    all.check("trigamma", |x| x[0].polygamma(1.0));
+    all.check("polygamma", |x| x[0].polygamma(3.0));
+    all.check("tril", |x| x[0].tril(1) * x[0].triu(-1));
+    all.check("cholesky", |x| covariance(&x[0]).cholesky());
+    all.check("solve_lower", |x| lower(&x[0]).solve_triangular(&x[1], false));
+    all.check("solve_upper", |x| lower(&x[0]).t().solve_triangular(&x[1], true));
+    // As in make.py: what makes a distribution of its parameters, and a value of random numbers.
+    let real = |x: &Tensor| x * 4.0 - 2.0;
+    let unit = Tensor::clone;
+    family(&mut all, "normal", 2, |x| Normal::new(&x[0], &x[1].exp()), real);
+    family(&mut all, "log_normal", 2, |x| LogNormal::new(&x[0], &x[1].exp()), unit);
+    family(&mut all, "uniform", 2, |x| Uniform::new(&(x[0].sigmoid() - 2.0), &(x[1].sigmoid() + 0.5)), unit);
+    family(&mut all, "laplace", 2, |x| Laplace::new(&x[0], &x[1].exp()), real);
+    family(&mut all, "gamma", 2, |x| Gamma::new(&x[0].exp(), &x[1].exp()), unit);
+    family(&mut all, "beta", 2, |x| Beta::new(&x[0].exp(), &x[1].exp()), unit);
+    family(&mut all, "dirichlet", 1, |x| Dirichlet::new(&x[0].exp()), |x| x / x.sum_dim(-1, true));
+    family(&mut all, "bernoulli_probs", 1, |x| Bernoulli::from_probs(&x[0].sigmoid()), unit);
+    family(&mut all, "bernoulli_logits", 1, |x| Bernoulli::from_logits(&x[0]), unit);
+    family(&mut all, "one_hot_logits", 1, |x| OneHotCategorical::from_logits(&x[0]), unit);
+    let normal = |x: &[Tensor]| MultivariateNormal::new(&x[0], &covariance(&x[1]));
+    family(&mut all, "multivariate_covariance", 2, normal, real);
+    let normal = |x: &[Tensor]| MultivariateNormal::from_scale_tril(&x[0], &lower(&x[1]));
+    family(&mut all, "multivariate_factor", 2, normal, real);
+    type Classes = fn(&Tensor) -> Categorical;
+    let made: [(&str, Classes); 2] = [
+        ("categorical_probs", |x| Categorical::from_probs(&x.exp())),
+        ("categorical_logits", Categorical::from_logits),
+    ];
+    for (case, make) in made {
+        let classes = all.ints(&format!("{case}_log_prob/x1"));
+        all.check(&format!("{case}_log_prob"), |x| make(&x[0]).log_prob(&classes));
+        all.check(&format!("{case}_entropy"), |x| make(&x[0]).entropy());
+        all.check(&format!("{case}_kl"), |x| make(&x[0]).kl(&make(&x[1])));
+    }
+    all.check("relaxed_log_prob", |x| GumbelSoftmax::new(0.7, &x[0]).log_prob(&x[1].softmax(-1)));
+    assert!(all.cases.remove("gamma_draws"));
+    let concentration = all.get("gamma_draws/x0").tracked();
+    let y = record(|| ops::log_standard_gamma_from(&concentration, &all.get("gamma_draws/y")));
+    let slopes = y.backward_with(&y.ones_like()).of(&concentration).to_vec();
+    for (i, (ours, theirs)) in slopes.iter().zip(all.get("gamma_draws/dx0").to_vec()).enumerate() {
+        // PyTorch approximates; the kernel's own test has exact numbers.
+        assert!((ours / theirs - 1.0).abs() < 2e-3, "gamma_draws: element {i}: {ours}, PyTorch {theirs}");
+    }
+    assert!(all.cases.is_empty(), "not checked: {:?}", all.cases);
+}
+
+/// Compares a distribution of `n` parameters with its five cases.
+fn family<D: Distribution<f32, Value = f32>>(
+    all: &mut Fixture,
+    case: &str,
+    n: usize,
+    make: impl Fn(&[Tensor]) -> D,
+    value: impl Fn(&Tensor) -> Tensor,
+) {
+    all.check(&format!("{case}_log_prob"), |x| make(&x[..n]).log_prob(&value(&x[n].sigmoid())));
+    all.check(&format!("{case}_mean"), |x| make(x).mean());
+    all.check(&format!("{case}_variance"), |x| make(x).variance());
+    all.check(&format!("{case}_entropy"), |x| make(x).entropy());
+    all.check(&format!("{case}_kl"), |x| make(&x[..n]).kl(&make(&x[n..])));
+}
+
+/// A lower triangular matrix with a positive diagonal.
+fn lower(x: &Tensor) -> Tensor {
+    x.tril(-1) + x.exp().tril(0).triu(0)
+}
+
+fn covariance(x: &Tensor) -> Tensor {
+    x.matmul(&x.t()) + Tensor::eye(x.size(-1))
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod attention;
 mod conv;
 mod crf;
 mod decoding;
+pub mod distribution;
 mod dropout;
 mod embedding;
 mod flatten;

@@ -121,6 +121,17 @@ unary! {
     /// The normal distribution function `(1 + erf(x / sqrt 2)) / 2`; `dy/dx = e^(-x^2 / 2) / sqrt(2 pi)`.
     ndtr(): |x| x.ndtr(), of_x |x| (x * x * x.like(-0.5)).exp() * x.like(FRAC_1_SQRT_2PI);
 
+    /// `log |Gamma(x)|`, the logarithm of the gamma function, infinite at 0 and at the negative whole numbers;
+    /// `dy/dx = psi(x)`, [`Tensor::digamma`].
+    lgamma(): |x| x.lgamma(), of_x |x| x.digamma();
+
+    /// The derivative of [`Tensor::lgamma`], `psi(x) = Gamma'(x) / Gamma(x)`; `dy/dx = psi'(x)`.
+    digamma(): |x| x.digamma(), of_x |x| x.polygamma(1.0);
+
+    /// The `order`-th derivative of [`Tensor::digamma`], for a whole `order` from 0 on (else NaN);
+    /// `dy/dx = polygamma(order + 1)`.
+    polygamma(order): |x| x.polygamma(order), of_x |x| x.polygamma(order + 1.0);
+
     /// `max(x, 0)`; `dy/dx = 1` for `x > 0`, else 0.
     relu(): |x| x.relu(), of_y |y| y.heaviside();
 

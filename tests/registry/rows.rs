@@ -53,6 +53,28 @@ fn recurrent(
     ops::cat(&parts.iter().flatten().collect::<Vec<_>>(), 0)
 }
 
+/// The logarithm of what a draw from the gamma distribution of rate 1 falls below with probability `u`: by bisection of
+/// `P(a, z)`, the sum of `z^(a + n) e^-z / Gamma(a + n + 1)`.
+fn log_gamma_quantile(a: f64, u: f64) -> f64 {
+    let probability = |log_z: f64| {
+        let z = log_z.exp();
+        let first = (a * log_z - z - wengert::kernels::math::lgamma(a + 1.0)).exp();
+        let terms = std::iter::successors(Some((first, a)), |(term, at)| Some((term * z / (at + 1.0), at + 1.0)));
+        terms.take(200).map(|(term, _)| term).sum::<f64>()
+    };
+    let (mut low, mut high) = (-50.0, 5.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if probability(middle) < u { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
+
+/// `n` added to the diagonal.
+fn plus_diagonal(x: &Tensor<f64>, n: f64) -> Tensor<f64> {
+    x + Tensor::eye(x.size(-1)).cast::<f64>() * n
+}
+
 fn index(places: &[i64]) -> Tensor<i64> {
     Tensor::from(places)
 }
@@ -88,6 +110,11 @@ pub fn rows() -> Vec<Row> {
         "log_sigmoid" (-3.0, 3.0): |x| x[0].log_sigmoid();
         "erf" (-2.0, 2.0): |x| x[0].erf();
         "ndtr" (-3.0, 3.0): |x| x[0].ndtr();
+        "lgamma" (0.3, 4.0): |x| x[0].lgamma();
+        "lgamma of negative numbers" (-2.9, -2.1): |x| x[0].lgamma();
+        "digamma" (0.3, 4.0): |x| x[0].digamma();
+        "digamma of negative numbers" (-0.9, -0.1): |x| x[0].digamma();
+        "polygamma" (0.3, 4.0): |x| x[0].polygamma(2.0);
         "relu" (-2.0, 2.0): |x| x[0].relu();
         "leaky_relu" (-2.0, 2.0): |x| x[0].leaky_relu(0.1);
         "elu" (-2.0, 2.0): |x| x[0].elu(1.3);
@@ -153,6 +180,19 @@ pub fn rows() -> Vec<Row> {
             |x| x[0].matmul(&x[1]);
         "linear_relu" (-2.0, 2.0) {[3, 4] [5, 4] [5]} | {[2, 3, 4] [1, 4] [1]} | {[0, 4] [2, 4] [2]}:
             |x| ops::linear_relu(&x[0], &x[1], Some(&x[2]));
+        "tril" (-2.0, 2.0) {[3, 4]} | {[2, 3, 3]} | {[1, 1]} | {[0, 2, 3]}: |x| x[0].tril(1).sin() * x[0].triu(-1);
+        "cholesky" (-2.0, 2.0) {[3, 3]} | {[2, 3, 4]} | {[1, 1]} | {[0, 2, 2]} | {[0, 0]}:
+            |x| plus_diagonal(&x[0].matmul(&x[0].t()), 1.5).cholesky();
+        "solve_triangular" (-2.0, 2.0) {[3, 3] [3, 2]} | {[2, 3, 3] [3, 1]} | {[4, 4] [2, 4, 2]} | {[1, 1] [1, 1]} | {[0, 2, 2] [2, 3]} | {[2, 2] [2, 0]}: |x| {
+            let a = plus_diagonal(&(&x[0] * 0.3), 2.0);
+            a.solve_triangular(&x[1], false).sin() + a.solve_triangular(&x[1], true)
+        };
+        "log_standard_gamma" (0.3, 4.0) {[3, 4]} | {[2, 1, 3]} | {[]} | {[0, 2]}: |x| {
+            let (concentration, n) = (x[0].to_vec(), x[0].numel());
+            let u = |i: usize| (i as f64 + 0.5) / n as f64;
+            let draws = Tensor::from_fn(x[0].dims(), |i| log_gamma_quantile(concentration[i], u(i)));
+            ops::log_standard_gamma_from(&x[0], &draws).tanh()
+        };
         "linear" (-2.0, 2.0) {[3, 4] [5, 4] [5]} | {[2, 3, 4] [1, 4] [1]} | {[4] [2, 4] [2]} | {[0, 4] [2, 4] [2]}:
             |x| ops::linear(&x[0], &x[1], Some(&x[2]));
         "linear without bias" (-2.0, 2.0) {[3, 4] [5, 4]}: |x| ops::linear(&x[0], &x[1], None);
@@ -285,7 +325,7 @@ pub fn rows() -> Vec<Row> {
         "prod over some" (-2.0, 2.0) {[2, 3, 2]} | {[2, 1, 1]} | {[2, 0, 3]}: |x| x[0].prod_dim([0, 2], false);
     });
     for row in &mut all {
-        row.first_order_only = row.name.starts_with("ctc_loss");
+        row.first_order_only = row.name.starts_with("ctc_loss") || row.name == "log_standard_gamma";
         row.kinks_at_ties = ["max", "min", "amax", "amin"].contains(&row.name) || row.name.contains("max_pool2d");
     }
     all

@@ -1,5 +1,5 @@
 //! Transcendental functions of `f32` without branches or calls, so that the loops around them vectorise, and the
-//! error function of `f64`.
+//! error function and the gamma functions of `f64`.
 //!
 //! They are made of multiplications, additions, divisions and integer operations alone, never of a fused
 //! multiply-add, which the portable instruction set lacks: every machine gives the same bits. Each is within 2 units in
@@ -10,6 +10,7 @@
 
 mod erf;
 mod exponential;
+mod gamma;
 mod logarithm;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod trigonometric;
 
 pub use erf::{erf, erf_f64, ndtr, ndtr_f64};
 pub use exponential::{exp, exp_m1, exp_up_to_0, sigmoid, sigmoid_f64, tanh};
+pub use gamma::{digamma, lgamma, polygamma};
 pub use logarithm::{ln, ln_1p, softplus, softplus_f64};
 pub use trigonometric::{cos, sin};
 
