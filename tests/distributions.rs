@@ -288,7 +288,8 @@ fn log_probabilities_have_gradients_of_both_orders() {
 fn values_outside_the_support_have_log_probability_minus_infinity_and_no_gradient() {
     let low = f64::NEG_INFINITY;
     let (a, b) = (number(2.0).tracked(), number(3.0).tracked());
-    let cases: [(&str, fn(&Tensor<f64>, &Tensor<f64>, &Tensor<f64>) -> Tensor<f64>, f64); 6] = [
+    type LogProb = fn(&Tensor<f64>, &Tensor<f64>, &Tensor<f64>) -> Tensor<f64>;
+    let cases: [(&str, LogProb, f64); 6] = [
         ("LogNormal", |a, b, x| LogNormal::new(a, b).log_prob(x), -1.0),
         ("LogNormal", |a, b, x| LogNormal::new(a, b).log_prob(x), 0.0),
         ("Uniform", |a, b, x| Uniform::new(a, b).log_prob(x), 3.0),

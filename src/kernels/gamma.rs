@@ -93,9 +93,9 @@ fn fraction(a: f64, z: f64, log_z: f64) -> f64 {
     let (mut d_slope, mut slope) = (d * d, d * d);
     // The first step divides by it: infinite.
     let (mut c, mut c_slope) = (1e300, 0.0);
-    let mut i = 0.0;
-    loop {
-        i += 1.0;
+    // At most 93 steps; more only for what is not a number.
+    for step in 1..=200 {
+        let i = f64::from(step);
         b += 2.0;
         // The numerator is -i (i - a), its derivative i; that of b is -1.
         let numerator = -i * (i - a);
@@ -107,12 +107,12 @@ fn fraction(a: f64, z: f64, log_z: f64) -> f64 {
         let (factor, factor_slope) = (c * d, c_slope * d + c * d_slope);
         slope = slope * factor + value * factor_slope;
         value *= factor;
-        if (factor - 1.0).abs() <= 4.0 * f64::EPSILON
-            && (value * factor_slope).abs() <= 4.0 * f64::EPSILON * slope.abs()
-        {
-            return value * (log_z - digamma(a)) + slope;
+        let settled = (factor - 1.0).abs().max((value * factor_slope / slope).abs());
+        if settled <= 4.0 * f64::EPSILON {
+            break;
         }
     }
+    value * (log_z - digamma(a)) + slope
 }
 
 /// For large `a`: the draw whose rank is that of the normal number `w = sqrt(a) e + h / sqrt(a)`, with
@@ -209,6 +209,7 @@ mod tests {
         // z = (u Gamma(a + 1))^(1 / a) where z is too small for a number.
         let (a, log_z) = (1e-3, -5000.0);
         assert!((log_draw_slope(a, log_z) / ((digamma(a + 1.0) - log_z) / a) - 1.0).abs() < 1e-14);
+        assert!(log_draw_slope(2.0, f64::NAN).is_nan() && log_draw_slope(2.0, f64::INFINITY).is_nan());
     }
 
     #[test]

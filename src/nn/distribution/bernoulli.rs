@@ -1,4 +1,5 @@
 use super::{Distribution, Given, expect_probs, expect_real, inner, joined};
+use crate::autograd::no_record;
 use crate::element::Float;
 use crate::rng::with_thread_rng;
 use crate::shape::Shape;
@@ -70,7 +71,7 @@ impl<T: Float> Distribution<T> for Bernoulli<T> {
     }
 
     fn sample(&self, shape: impl Into<Shape>) -> Tensor<T> {
-        let probs = self.probs().packed();
+        let probs = no_record(|| self.probs()).packed();
         let probs = probs.elements();
         with_thread_rng(|rng| {
             Tensor::from_fn(joined(&shape.into(), &self.batch_shape()), |i| {

@@ -1,4 +1,5 @@
 use super::{Distribution, Given, expect, extremes, inner, joined};
+use crate::autograd::no_record;
 use crate::element::Float;
 use crate::rng::with_thread_rng;
 use crate::shape::{Shape, ensure};
@@ -92,7 +93,7 @@ impl<T: Float> Distribution<T> for Categorical<T> {
 
     /// The numbers of classes, `[shape.., batch..]`.
     fn sample(&self, shape: impl Into<Shape>) -> Tensor<i64> {
-        let probs = self.probs().packed();
+        let probs = no_record(|| self.probs()).packed();
         let (classes, batch) = (self.classes(), self.batch_shape());
         let mut sums: Vec<f64> = Vec::with_capacity(probs.numel());
         for row in probs.elements().chunks(classes) {

@@ -35,7 +35,8 @@ impl<T: Float> MultivariateNormal<T> {
         MultivariateNormal { loc: loc.clone(), scale_tril: covariance.cholesky_of(name) }
     }
 
-    /// From the lower triangular factor `L [batch.., d, d]` of the covariance. Only the lower triangle is read.
+    /// From the lower triangular factor `L [batch.., d, d]` of the covariance; for its gradient, call this under
+    /// [`record`](crate::record). Only the lower triangle is read.
     ///
     /// # Panics
     /// When the shapes do not fit, `loc` is not finite, or the diagonal is not positive.
