@@ -1,5 +1,5 @@
-//! Distributions: draws by moments and by the Kolmogorov-Smirnov test, gradients of draws at fixed noise, and everything that is
-//! computed in closed form.
+//! Distributions: draws by moments and by the Kolmogorov-Smirnov test, gradients of draws at fixed noise, and
+//! everything that is computed in closed form.
 
 use wengert::autograd::{gradcheck, gradgradcheck};
 use wengert::kernels::math::{lgamma, ndtr_f64};
@@ -15,8 +15,8 @@ fn number(x: f64) -> Tensor<f64> {
     Tensor::scalar(x)
 }
 
-/// Fails unless the largest distance between the distribution of the draws and `cdf` is one that is exceeded once in 10,000
-/// times: `sqrt(-ln(0.0001 / 2) / 2) = 2.23` over the root of their number.
+/// Fails unless the largest distance between the distribution of the draws and `cdf` is one that is exceeded once in
+/// 10,000 times: `sqrt(-ln(0.0001 / 2) / 2) = 2.23` over the root of their number.
 #[track_caller]
 fn kolmogorov_smirnov(name: &str, draws: &Tensor<f64>, cdf: impl Fn(f64) -> f64) {
     let mut draws = draws.to_vec();
@@ -29,8 +29,8 @@ fn kolmogorov_smirnov(name: &str, draws: &Tensor<f64>, cdf: impl Fn(f64) -> f64)
     assert!(distance < 2.23 / n.sqrt(), "{name}: distance {distance}");
 }
 
-/// Fails unless mean and variance of draws `[DRAWS, ..]` are within six standard errors of those that the distribution states;
-/// the error of the variance is measured by the fourth moment.
+/// Fails unless mean and variance of draws `[DRAWS, ..]` are within six standard errors of those that the distribution
+/// states; the error of the variance is measured by the fourth moment.
 #[track_caller]
 fn moments<D: Distribution<f64, Value = f64>>(name: &str, p: &D) -> Tensor<f64> {
     seed(11);
@@ -59,7 +59,8 @@ fn moments<D: Distribution<f64, Value = f64>>(name: &str, p: &D) -> Tensor<f64> 
     draws
 }
 
-/// Fails unless the divergence is the mean of `log p - log q` over draws of `p`, within six standard errors, and 0 of `p` itself.
+/// Fails unless the divergence is the mean of `log p - log q` over draws of `p`, within six standard errors, and 0 of
+/// `p` itself.
 #[track_caller]
 fn divergence<D: Distribution<f64>>(name: &str, p: &D, q: &D) {
     seed(12);

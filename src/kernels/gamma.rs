@@ -14,8 +14,8 @@ const LARGE: f64 = 1000.0;
 
 /// The logarithm of a draw from the gamma distribution with a positive finite concentration and rate 1.
 ///
-/// Marsaglia and Tsang, "A simple method for generating gamma variables", 2000: the cube of a normal number, shifted, of which
-/// more than 95 of 100 are accepted. Below 1, a draw for `concentration + 1` times `u^(1 / concentration)`.
+/// Marsaglia and Tsang, "A simple method for generating gamma variables", 2000: the cube of a normal number, shifted,
+/// of which more than 95 of 100 are accepted. Below 1, a draw for `concentration + 1` times `u^(1 / concentration)`.
 pub fn log_draw(concentration: f64, rng: &mut Rng) -> f64 {
     if concentration < 1.0 {
         return log_draw(concentration + 1.0, rng) + (1.0 - rng.uniform()).ln() / concentration;
@@ -50,11 +50,11 @@ pub fn log_draws_back<T: Float>(concentration: &[T], log_z: &[T], grad: &[T], dx
     });
 }
 
-/// How the logarithm of a draw moves with the concentration `a` while its rank `P(a, z)` among all draws stays: the implicit
-/// reparameterization `-(dP / da) / (z dP / dz)`.
+/// How the logarithm of a draw moves with the concentration `a` while its rank `P(a, z)` among all draws stays: the
+/// implicit reparameterization `-(dP / da) / (z dP / dz)`.
 ///
-/// Below `a + 1` from the series of `P`, beyond from the continued fraction of `1 - P`, both differentiated term by term; off by
-/// less than 1e-9 of the value for `a` up to 1000, and by less than 1e-6 beyond.
+/// Below `a + 1` from the series of `P`, beyond from the continued fraction of `1 - P`, both differentiated term by
+/// term; off by less than 1e-9 of the value for `a` up to 1000, and by less than 1e-6 beyond.
 ///
 /// Figurnov, Mohamed, Mnih, "Implicit reparameterization gradients", 2018.
 pub fn log_draw_slope(a: f64, log_z: f64) -> f64 {
@@ -85,8 +85,8 @@ fn series(a: f64, z: f64, log_z: f64) -> f64 {
     }
 }
 
-/// `1 - P = z^a e^-z / Gamma(a) c` with the continued fraction `c = 1 / (z + 1 - a - 1 (1 - a) / (z + 3 - a - ..))`; so the slope
-/// is `c (ln z - psi(a)) + dc / da`. Lentz' method, each number with its derivative.
+/// `1 - P = z^a e^-z / Gamma(a) c` with the continued fraction `c = 1 / (z + 1 - a - 1 (1 - a) / (z + 3 - a - ..))`; so
+/// the slope is `c (ln z - psi(a)) + dc / da`. Lentz' method, each number with its derivative.
 fn fraction(a: f64, z: f64, log_z: f64) -> f64 {
     let mut b = z + 1.0 - a;
     let (mut d, mut value) = (b.recip(), b.recip());
@@ -115,8 +115,8 @@ fn fraction(a: f64, z: f64, log_z: f64) -> f64 {
     value * (log_z - digamma(a)) + slope
 }
 
-/// For large `a`: the draw whose rank is that of the normal number `w = sqrt(a) e + h / sqrt(a)`, with
-/// `m = z / a - 1`, `e^2 / 2 = m - ln(1 + m)` of the sign of `m`, and `h = ln(m / e) / e` (Temme, 1979; Barndorff-Nielsen, 1986).
+/// For large `a`: the draw whose rank is that of the normal number `w = sqrt(a) e + h / sqrt(a)`, with `m = z / a - 1`,
+/// `e^2 / 2 = m - ln(1 + m)` of the sign of `m`, and `h = ln(m / e) / e` (Temme, 1979; Barndorff-Nielsen, 1986).
 fn saddle_point(a: f64, z: f64) -> f64 {
     let m = z / a - 1.0;
     // Values and derivatives by m; near 0 the first terms of their series.
@@ -138,7 +138,8 @@ mod tests {
     use super::*;
     use crate::kernels::testing::{bits, on_every_machine};
 
-    /// Concentration, logarithm of the draw, slope: from the regularized incomplete gamma function of mpmath, with 60 digits.
+    /// Concentration, logarithm of the draw, slope: from the regularized incomplete gamma function of mpmath, with 60
+    /// digits.
     #[rustfmt::skip]
     const KNOWN: [(f64, f64, f64); 53] = [
         (0.001, -575.6462732485114, 575070.70131670112),

@@ -5,8 +5,8 @@ use super::simd::{isa, simd};
 use crate::element::Float;
 
 simd! {
-    /// Makes of the lower triangle of `a [n, n]` its Cholesky factor; `n`, or the place of the first pivot that is not a
-    /// positive number.
+    /// Makes of the lower triangle of `a [n, n]` its Cholesky factor; `n`, or the place of the first pivot that is not
+    /// a positive number.
     fn factor[T: Float](n: usize, a: &mut [T], column: &mut [T]) -> usize {
         // 1. columns of the factor
         for j in 0..n {
@@ -50,8 +50,8 @@ simd! {
     }
 }
 
-/// The Cholesky factors of the matrices of `a [count, n, n]`, in their place; above the diagonal 0. Only the lower triangles are
-/// read.
+/// The Cholesky factors of the matrices of `a [count, n, n]`, in their place; above the diagonal 0. Only the lower
+/// triangles are read.
 ///
 /// # Errors
 /// The matrix, and in it the pivot, that is not positive; the first one.
@@ -77,7 +77,8 @@ pub fn cholesky<T: Float>(n: usize, a: &mut [T]) -> Result<(), (usize, usize)> {
     }
 }
 
-/// Solves `A X = B` for each right-hand side of `x [count, n, m]`, in its place; its matrix `[n, n]` stands at its offset in `a`.
+/// Solves `A X = B` for each right-hand side of `x [count, n, m]`, in its place; its matrix `[n, n]` stands at its
+/// offset in `a`.
 pub fn solve_triangular<T: Float>([n, m]: [usize; 2], upper: bool, a: &[T], offsets: &[usize], x: &mut [T]) {
     if n * m == 0 {
         return;

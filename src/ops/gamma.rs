@@ -29,8 +29,9 @@ pub fn log_standard_gamma<T: Float>(concentration: &Tensor<T>) -> Tensor<T> {
     log_standard_gamma_from(concentration, &draws)
 }
 
-/// Draws from gamma distributions of rate 1, given as logarithms, as functions of their concentration: each moves so that its rank
-/// among all draws stays. `d log z / d concentration = -(dP / d concentration) / (z dP / dz)`, with the distribution function `P`.
+/// Draws from gamma distributions of rate 1, given as logarithms, as functions of their concentration: each moves so
+/// that its rank among all draws stays. `d log z / d concentration = -(dP / d concentration) / (z dP / dz)`, with the
+/// distribution function `P`.
 ///
 /// The rule has no second order.
 ///

@@ -9,8 +9,8 @@ use crate::shape::{Shape, ensure, fail};
 use crate::tensor::Tensor;
 
 impl<T: Float> Tensor<T> {
-    /// The lower triangle of each matrix of `[.., n, m]`, up to the diagonal that stands `diagonal` places above the main one;
-    /// elsewhere 0.
+    /// The lower triangle of each matrix of `[.., n, m]`, up to the diagonal that stands `diagonal` places above the
+    /// main one; elsewhere 0.
     ///
     /// # Panics
     /// When there are fewer than two dimensions.
@@ -19,8 +19,8 @@ impl<T: Float> Tensor<T> {
         self.triangle("tril", diagonal, true)
     }
 
-    /// The upper triangle of each matrix of `[.., n, m]`, from the diagonal that stands `diagonal` places above the main one;
-    /// elsewhere 0.
+    /// The upper triangle of each matrix of `[.., n, m]`, from the diagonal that stands `diagonal` places above the
+    /// main one; elsewhere 0.
     ///
     /// # Panics
     /// When there are fewer than two dimensions.
@@ -39,11 +39,11 @@ impl<T: Float> Tensor<T> {
         mask.choose(self, &Tensor::scalar(T::ZERO))
     }
 
-    /// The Cholesky factor of each matrix of `[.., n, n]`, symmetric and positive definite: the lower triangular `L` with
-    /// `A = L L^T` (`torch.linalg.cholesky`). Of the matrix only the lower triangle is read.
+    /// The Cholesky factor of each matrix of `[.., n, n]`, symmetric and positive definite: the lower triangular `L`
+    /// with `A = L L^T` (`torch.linalg.cholesky`). Of the matrix only the lower triangle is read.
     ///
-    /// `dA = (S + S^T) / 2`, `S = L^-T tril'(L^T dL) L^-1`, where `tril'` halves the diagonal (Murray, "Differentiation of the
-    /// Cholesky decomposition", 2016): symmetric, as the matrix is.
+    /// `dA = (S + S^T) / 2`, `S = L^-T tril'(L^T dL) L^-1`, where `tril'` halves the diagonal (Murray, "Differentiation
+    /// of the Cholesky decomposition", 2016): symmetric, as the matrix is.
     ///
     /// ```
     /// let a = wengert::Tensor::from([[4.0_f32, 2.0], [2.0, 5.0]]);
@@ -80,8 +80,9 @@ impl<T: Float> Tensor<T> {
         })
     }
 
-    /// The `X` of `A X = B` for the triangular matrices of this tensor: `A [.., n, n]`, `B [.., n, m]`, whose batches broadcast
-    /// (`torch.linalg.solve_triangular`). Of `A` only the upper or the lower triangle is read. A 0 on the diagonal gives infinities.
+    /// The `X` of `A X = B` for the triangular matrices of this tensor: `A [.., n, n]`, `B [.., n, m]`, whose batches
+    /// broadcast (`torch.linalg.solve_triangular`). Of `A` only the upper or the lower triangle is read. A 0 on the
+    /// diagonal gives infinities.
     ///
     /// `dB = A^-T dX`, `dA = -dB X^T` in the triangle that is read.
     ///

@@ -11,11 +11,11 @@ fn beside_whole(x: f64) -> f64 {
     x - x.round_ties_even()
 }
 
-/// `ln |Gamma(x)|`, infinite at 0 and at the negative whole numbers, within 1e-15 of the larger of 1 and the value; near the
-/// zeros 1 and 2, of the value itself.
+/// `ln |Gamma(x)|`, infinite at 0 and at the negative whole numbers. Of a positive `x` within 1e-15 of the value itself,
+/// also near the zeros 1 and 2; of a negative one within `1e-15 (1 + |x|)` of the larger of 1 and the value.
 ///
-/// Between 1.5 and 2.5 a polynomial, which has the factor `x - 2`; `Gamma(x + 1) = x Gamma(x)` leads there from both sides, from
-/// 10 on Stirling's series holds, and `Gamma(x) Gamma(-x) = -pi / (x sin pi x)` mirrors negative arguments.
+/// Between 1.5 and 2.5 a polynomial, which has the factor `x - 2`; `Gamma(x + 1) = x Gamma(x)` leads there from both
+/// sides, from 10 on Stirling's series holds, and `Gamma(x) Gamma(-x) = -pi / (x sin pi x)` mirrors negative arguments.
 #[inline(never)]
 pub fn lgamma(x: f64) -> f64 {
     if x < 1e-17 {
@@ -74,8 +74,8 @@ pub fn lgamma(x: f64) -> f64 {
     z * polynomial(z, series) + rest
 }
 
-/// The derivative of [`lgamma`], within 1e-15 of the larger of 1 and the value: infinite at 0, NaN at the negative whole
-/// numbers.
+/// The derivative of [`lgamma`], infinite at 0, NaN at the negative whole numbers; of a positive `x` within 1e-15 of the
+/// larger of 1 and the value, of a negative one as far off as one rounding of `x` moves it.
 ///
 /// `psi(x + 1) = psi(x) + 1 / x` leads up to 10, from where the asymptotic series holds; negative arguments by
 /// `psi(1 - x) = psi(x) + pi / tan pi x`.
@@ -110,7 +110,7 @@ pub fn digamma(x: f64) -> f64 {
 }
 
 /// The derivative of order `n + 1` of [`lgamma`], for a whole `n` from 0 on, NaN for any other: `psi` itself, then
-/// `(-1)^(n + 1) n! zeta(n + 1, x)`, within 1e-14 of the value for `n` up to 4 and a positive `x`.
+/// `(-1)^(n + 1) n! zeta(n + 1, x)`, within 1e-14 of the value for `n` up to 3 and a positive `x`.
 #[inline(never)]
 pub fn polygamma(n: f64, x: f64) -> f64 {
     if n == 0.0 {

@@ -7,8 +7,8 @@ use crate::tensor::Tensor;
 
 /// 1 with probability `p`, else 0.
 ///
-/// `log p(x) = x log p + (1 - x) log(1 - p)`, from logits `log(p / (1 - p))`, which is exact for any of them. The formula also
-/// serves values between 0 and 1, such as the grey of a pixel.
+/// `log p(x) = x log p + (1 - x) log(1 - p)`, from logits `log(p / (1 - p))`, which is exact for any of them. The
+/// formula also serves values between 0 and 1, such as the grey of a pixel.
 ///
 /// ```
 /// use wengert::{Tensor, nn::distribution::{Bernoulli, Distribution}};
@@ -20,8 +20,8 @@ use crate::tensor::Tensor;
 pub struct Bernoulli<T: Float = f32>(Given<T>);
 
 impl<T: Float> Bernoulli<T> {
-    /// From probabilities `[batch..]`. As in PyTorch they count as at least the machine's epsilon away from 0 and 1 where
-    /// logarithms are taken.
+    /// From probabilities `[batch..]`. As in PyTorch they count as at least the machine's epsilon away from 0 and 1
+    /// where logarithms are taken.
     ///
     /// # Panics
     /// When one is not from 0 to 1.

@@ -6,9 +6,9 @@ use crate::tensor::{Tensor, broadcast_shape};
 
 /// The beta distribution of numbers from 0 to 1.
 ///
-/// `log p(x) = (a - 1) log x + (b - 1) log(1 - x) - log B(a, b)` with `B(a, b) = Gamma(a) Gamma(b) / Gamma(a + b)`; a draw is
-/// `g / (g + h)` with gamma draws of `a` and of `b`, whose gradients are those of [`log_standard_gamma`]: first order only. Draws
-/// stay off 0 and 1 by one rounding.
+/// `log p(x) = (a - 1) log x + (b - 1) log(1 - x) - log B(a, b)` with `B(a, b) = Gamma(a) Gamma(b) / Gamma(a + b)`; a
+/// draw is `g / (g + h)` with gamma draws of `a` and of `b`, whose gradients are those of [`log_standard_gamma`]: first
+/// order only. Draws stay off 0 and 1 by one rounding.
 ///
 /// ```
 /// use wengert::{Tensor, nn::distribution::{Beta, Distribution}};

@@ -7,8 +7,8 @@ use crate::tensor::{Tensor, broadcast_shape};
 
 /// One of `classes` classes, a number from 0 on.
 ///
-/// `log p(k)` is the log-softmax of the logits `[batch.., classes]`; a logit of minus infinity, as that of an action which is not
-/// allowed, leaves its class out.
+/// `log p(k)` is the log-softmax of the logits `[batch.., classes]`; a logit of minus infinity, as that of an action
+/// which is not allowed, leaves its class out.
 ///
 /// ```
 /// use wengert::{Tensor, nn::distribution::{Categorical, Distribution}};
@@ -20,8 +20,8 @@ use crate::tensor::{Tensor, broadcast_shape};
 pub struct Categorical<T: Float = f32>(Given<T>);
 
 impl<T: Float> Categorical<T> {
-    /// From probabilities `[batch.., classes]`, which are divided by their sum. As in PyTorch they count as at least the machine's
-    /// epsilon away from 0 and 1 where logarithms are taken.
+    /// From probabilities `[batch.., classes]`, which are divided by their sum. As in PyTorch they count as at least
+    /// the machine's epsilon away from 0 and 1 where logarithms are taken.
     ///
     /// # Panics
     /// When there are no classes, a number is negative, or all are 0.

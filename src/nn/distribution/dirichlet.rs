@@ -6,8 +6,8 @@ use crate::tensor::Tensor;
 
 /// The Dirichlet distribution over `k` positive numbers that add up to 1, with `concentration [batch.., k]`.
 ///
-/// `log p(x) = sum (a - 1) log x + log Gamma(sum a) - sum log Gamma(a)`; a draw is `g / sum g` with gamma draws `g`, whose gradients
-/// are those of [`log_standard_gamma`]: first order only. That a value adds up to 1 is not checked.
+/// `log p(x) = sum (a - 1) log x + log Gamma(sum a) - sum log Gamma(a)`; a draw is `g / sum g` with gamma draws `g`,
+/// whose gradients are those of [`log_standard_gamma`]: first order only. That a value adds up to 1 is not checked.
 ///
 /// ```
 /// use wengert::{Tensor, nn::distribution::{Dirichlet, Distribution}};

@@ -6,8 +6,9 @@ use crate::tensor::{Tensor, broadcast_shape};
 
 /// The gamma distribution of positive numbers, with shape parameter `concentration` and `rate`, the inverse scale.
 ///
-/// `log p(x) = a log r + (a - 1) log x - r x - log Gamma(a)`; a draw is one of rate 1, over `rate`, whose gradient is that of
-/// [`log_standard_gamma`]: first order only, for the concentration. Draws are kept at the smallest positive normal number.
+/// `log p(x) = a log r + (a - 1) log x - r x - log Gamma(a)`; a draw is one of rate 1, over `rate`, whose gradient is
+/// that of [`log_standard_gamma`]: first order only, for the concentration. Draws are kept at the smallest positive
+/// normal number.
 ///
 /// ```
 /// use wengert::{Tensor, nn::distribution::{Distribution, Gamma}};

@@ -5,7 +5,8 @@ use crate::shape::{Shape, ensure};
 use crate::tensor::Tensor;
 
 /// A categorical distribution relaxed to the inside of the simplex, so that its draws have gradients: a draw is
-/// `softmax((logits + g) / temperature)` with independent Gumbel numbers `g`. The lower the temperature, the nearer to one class.
+/// `softmax((logits + g) / temperature)` with independent Gumbel numbers `g`. The lower the temperature, the nearer to
+/// one class.
 ///
 /// Its entropy and moments have no closed form, so it is no [`Distribution`](super::Distribution).
 ///
@@ -70,9 +71,8 @@ impl<T: Float> GumbelSoftmax<T> {
         sampled(|| self.rsample(shape))
     }
 
-    /// The logarithm of the density of relaxed draws at `value [.., classes]`, inside the simplex:
-    /// `log (n - 1)! + (n - 1) log t + sum (logits - (t + 1) log x) - n log sum e^(logits - t log x)` with `n` classes and
-    /// temperature `t`.
+    /// The logarithm of the density of relaxed draws at `value [.., classes]`, inside the simplex: `log (n - 1)! + (n -
+    /// 1) log t + sum (logits - (t + 1) log x) - n log sum e^(logits - t log x)` with `n` classes and temperature `t`.
     ///
     /// # Panics
     /// When the shapes do not broadcast.

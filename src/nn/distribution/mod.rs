@@ -1,12 +1,12 @@
 //! Probability distributions: draws, log-probabilities, entropies and divergences, all with gradients.
 //!
-//! Names, shapes and numbers are those of `torch.distributions`. Parameters are tensors that broadcast together to the batch
-//! shape `[batch..]`, one distribution for each element; a draw of one of them has the event shape `[event..]`. Where a
-//! parameter is tracked, what is computed from it under [`record`](crate::record) has its gradient. Draws come from the thread's
-//! generator ([`crate::seed`]).
+//! Names, shapes and numbers are those of `torch.distributions`. Parameters are tensors that broadcast together to the
+//! batch shape `[batch..]`, one distribution for each element; a draw of one of them has the event shape `[event..]`.
+//! Where a parameter is tracked, what is computed from it under [`record`](crate::record) has its gradient. Draws come
+//! from the thread's generator ([`crate::seed`]).
 //!
-//! [`Distribution::sample`] gives numbers, [`Reparameterized::rsample`] a function of the parameters (Kingma and Welling,
-//! "Auto-encoding variational Bayes", 2014):
+//! [`Distribution::sample`] gives numbers, [`Reparameterized::rsample`] a function of the parameters (Kingma and
+//! Welling, "Auto-encoding variational Bayes", 2014):
 //!
 //! ```
 //! use wengert::nn::distribution::{Distribution, Normal, Reparameterized};
@@ -24,8 +24,8 @@
 //! assert_eq!(grads.of(&scale).shape(), [2]);
 //! ```
 //!
-//! The log-probability of a value outside the support is minus infinity, and without gradient. A parameter that makes no
-//! distribution, a scale of -1 say, panics with its name.
+//! The log-probability of a value outside the support is minus infinity, and without gradient. A parameter that makes
+//! no distribution, a scale of -1 say, panics with its name.
 
 mod bernoulli;
 mod beta;
@@ -74,8 +74,8 @@ pub trait Distribution<T: Float = f32> {
     /// Independent draws `[shape.., batch.., event..]`, without a gradient.
     fn sample(&self, shape: impl Into<Shape>) -> Tensor<Self::Value>;
 
-    /// The logarithm of the density, or of the probability of a value that can be counted, at `value`, which broadcasts with
-    /// `[batch.., event..]`: one number for each event.
+    /// The logarithm of the density, or of the probability of a value that can be counted, at `value`, which broadcasts
+    /// with `[batch.., event..]`: one number for each event.
     fn log_prob(&self, value: &Tensor<Self::Value>) -> Tensor<T>;
 
     /// The entropy `-E log p`, `[batch..]`, in nats.
@@ -92,7 +92,8 @@ pub trait Distribution<T: Float = f32> {
         self.variance().sqrt()
     }
 
-    /// The Kullback-Leibler divergence `E (log p - log q)` of this one, `p`, from `other`, `q`, in nats; their batches broadcast.
+    /// The Kullback-Leibler divergence `E (log p - log q)` of this one, `p`, from `other`, `q`, in nats; their batches
+    /// broadcast.
     fn kl(&self, other: &Self) -> Tensor<T>;
 }
 
@@ -134,7 +135,8 @@ fn extremes<T: Float>() -> (f64, f64) {
     if T::DTYPE == DType::F32 { (f32::MIN_POSITIVE.into(), f32::MAX.into()) } else { (f64::MIN_POSITIVE, f64::MAX) }
 }
 
-/// Refuses a parameter some of whose numbers are not what is expected: `Normal: scale: expected positive numbers, found -1 at [2]`.
+/// Refuses a parameter some of whose numbers are not what is expected: `Normal: scale: expected positive numbers, found
+/// -1 at [2]`.
 #[track_caller]
 #[inline(never)]
 pub(crate) fn expect<T: Float>(what: &str, parameter: &Tensor<T>, expected: &str, holds: fn(T) -> bool) {
@@ -159,8 +161,8 @@ fn expect_real<T: Float>(what: &str, parameter: &Tensor<T>) {
     expect(what, parameter, "finite numbers", T::is_finite);
 }
 
-/// `f(value)`, but minus infinity and without gradient where `outside` is true: there `f` gets a value `inside` instead, as the
-/// gradient of what is not a number would not be one either.
+/// `f(value)`, but minus infinity and without gradient where `outside` is true: there `f` gets a value `inside`
+/// instead, as the gradient of what is not a number would not be one either.
 #[track_caller]
 fn on_support<T: Float>(
     value: &Tensor<T>,

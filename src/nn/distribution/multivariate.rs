@@ -4,9 +4,11 @@ use crate::rng::Rng;
 use crate::shape::{Shape, ensure, fail};
 use crate::tensor::Tensor;
 
-/// The normal distribution of vectors of `d` numbers, with mean `loc [batch.., d]` and covariance `L L^T`, `L` lower triangular.
+/// The normal distribution of vectors of `d` numbers, with mean `loc [batch.., d]` and covariance `L L^T`, `L` lower
+/// triangular.
 ///
-/// `log p(x) = -|L^-1 (x - loc)|^2 / 2 - sum log diag L - d log(2 pi) / 2`; a draw is `loc + L n` with standard normal `n`.
+/// `log p(x) = -|L^-1 (x - loc)|^2 / 2 - sum log diag L - d log(2 pi) / 2`; a draw is `loc + L n` with standard normal
+/// `n`.
 ///
 /// ```
 /// use wengert::{Tensor, nn::distribution::{Distribution, MultivariateNormal}};

@@ -8,7 +8,8 @@ use crate::tensor::{Tensor, broadcast_shape};
 
 /// The normal distribution with mean `loc` and standard deviation `scale`.
 ///
-/// `log p(x) = -(x - loc)^2 / (2 scale^2) - log scale - log(2 pi) / 2`; a draw is `loc + scale n` with a standard normal `n`.
+/// `log p(x) = -(x - loc)^2 / (2 scale^2) - log scale - log(2 pi) / 2`; a draw is `loc + scale n` with a standard
+/// normal `n`.
 ///
 /// ```
 /// use wengert::{Tensor, nn::distribution::{Distribution, Normal}};
@@ -40,8 +41,8 @@ impl<T: Float> Normal<T> {
         Normal { loc: loc.clone(), scale: scale.clone() }
     }
 
-    /// The divergence from the standard normal distribution, `(loc^2 + scale^2 - 1) / 2 - log scale`, `[batch..]`: what a
-    /// variational auto-encoder adds to its loss.
+    /// The divergence from the standard normal distribution, `(loc^2 + scale^2 - 1) / 2 - log scale`, `[batch..]`: what
+    /// a variational auto-encoder adds to its loss.
     #[track_caller]
     pub fn kl_standard(&self) -> Tensor<T> {
         (self.loc.square() + self.scale.square() - T::ONE) * T::of(0.5) - self.scale.log()
@@ -93,7 +94,8 @@ impl<T: Float> Reparameterized<T> for Normal<T> {
     }
 }
 
-/// The distribution of `e^n` with a normal `n` of mean `loc` and standard deviation `scale`; its support are the positive numbers.
+/// The distribution of `e^n` with a normal `n` of mean `loc` and standard deviation `scale`; its support are the
+/// positive numbers.
 ///
 /// `log p(x) = log p_normal(log x) - log x`.
 #[derive(Clone, Debug)]
