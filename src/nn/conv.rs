@@ -3,19 +3,19 @@
 use super::module::layer_module;
 use super::param::{Name, Param};
 use super::summary::Call;
-use super::{Layer, Role};
+use super::{Layer, Role, Weighted};
 use crate::element::Float;
 use crate::ops::{self, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions};
 use crate::shape::{Pair, ensure};
 use crate::tensor::Tensor;
 
-/// Layers with a weight and a bias: `Name, Options, operation, |inputs, outputs, groups, kernel| weight shape,
-/// |x, y| numbers that meet every weight of their channel;`. The weight's second dimension is that of one group.
+/// Layers with a weight and a bias: `Name, Options, operation, (type of kernel => |kernel| its sizes), the dimension of the
+/// weight along which the outputs lie;`: 0, and 1 where it is transposed. The weight's second dimension is that of one group.
 macro_rules! conv {
     ($(
         $(#[$meta:meta])*
         $name:ident $(($self:ident is $role:expr))?, $Options:ident, $op:ident, ($Kernel:ty => |$k:ident| $sizes:expr),
-        |$inputs:ident, $outputs:ident| $channels:expr, |$x:ident, $y:ident| $positions:expr;
+        $dim:literal;
     )+) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug)]
@@ -42,22 +42,22 @@ macro_rules! conv {
             /// # Panics
             /// When the groups do not divide the channels.
             #[track_caller]
-            pub fn with($inputs: usize, $outputs: usize, kernel: $Kernel, options: $Options) -> $name<T> {
+            pub fn with(inputs: usize, outputs: usize, kernel: $Kernel, options: $Options) -> $name<T> {
                 let groups = options.groups;
-                ensure(groups > 0 && $inputs.is_multiple_of(groups) && $outputs.is_multiple_of(groups), || {
+                ensure(groups > 0 && inputs.is_multiple_of(groups) && outputs.is_multiple_of(groups), || {
                     format!(
-                        "{}: {} to {} channels: expected multiples of the groups, found {groups} groups",
-                        stringify!($name), $inputs, $outputs
+                        "{}: {inputs} to {outputs} channels: expected multiples of the groups, found {groups} groups",
+                        stringify!($name)
                     )
                 });
-                let [first, second] = $channels;
+                let [first, second] = if $dim == 0 { [outputs, inputs] } else { [inputs, outputs] };
                 let $k = kernel;
                 let shape = [&[first, second / groups][..], &$sizes].concat();
                 // PyTorch's fan-in: of a transposed convolution too it is that of the second dimension.
                 let bound = 1.0 / (shape[1..].iter().product::<usize>().max(1) as f64).sqrt();
                 $name {
                     weight: Param::uniform(&shape, bound),
-                    bias: options.bias.then(|| Param::uniform(&[$outputs], bound)),
+                    bias: options.bias.then(|| Param::uniform(&[outputs], bound)),
                     options,
                     name: Name::default(),
                 }
@@ -73,14 +73,8 @@ macro_rules! conv {
 
         impl<T: Float> Layer<T> for $name<T> {
             #[track_caller]
-            fn forward(&self, $x: &Tensor<T>) -> Tensor<T> {
-                let call = Call::enter(stringify!($name), Some(&self.name));
-                let y = ops::$op($x, &self.weight, self.bias.as_deref(), self.options);
-                call.leave(y, |$y| {
-                    let (weight, bias) = (self.weight.numel(), self.bias.as_ref().map_or(0, |b| b.numel()));
-                    let per_position = weight / self.weight.size(0).max(1);
-                    (weight + bias, (2 * $positions * per_position) as u64)
-                })
+            fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
+                self.forward_with(x, &self.weight)
             }
             $(
                 fn role(&self) -> Role<'_, T> {
@@ -88,6 +82,30 @@ macro_rules! conv {
                     $role
                 }
             )?
+        }
+
+        impl<T: Float> Weighted<T> for $name<T> {
+            const OUTPUTS: usize = $dim;
+
+            fn parts(&self) -> (&Param<T>, Option<&Param<T>>) {
+                (&self.weight, self.bias.as_ref())
+            }
+
+            fn parts_mut(&mut self) -> (&mut Param<T>, Option<&mut Param<T>>) {
+                (&mut self.weight, self.bias.as_mut())
+            }
+
+            #[track_caller]
+            fn forward_with(&self, x: &Tensor<T>, weight: &Tensor<T>) -> Tensor<T> {
+                let call = Call::enter(stringify!($name), Some(&self.name));
+                let y = ops::$op(x, weight, self.bias.as_deref(), self.options);
+                call.leave(y, |y| {
+                    let (all, bias) = (weight.numel(), self.bias.as_ref().map_or(0, |b| b.numel()));
+                    // The numbers that meet every weight of their channel, which is the weight's first dimension.
+                    let numbers = if $dim == 0 { y.numel() } else { x.numel() };
+                    (all + bias, (2 * numbers * (all / weight.size(0).max(1))) as u64)
+                })
+            }
         }
     )+};
 }
@@ -112,8 +130,7 @@ conv! {
     ///
     /// # Panics
     /// In `forward`, when the input is not `[batch, in, h, w]` or smaller than the kernel.
-    Conv2d(conv is Role::Conv2d(conv)), Conv2dOptions, conv2d, (impl Into<Pair> => |kernel| kernel.into().0),
-    |inputs, outputs| [outputs, inputs], |x, y| y.numel();
+    Conv2d(conv is Role::Conv2d(conv)), Conv2dOptions, conv2d, (impl Into<Pair> => |kernel| kernel.into().0), 0;
 
     /// A one-dimensional convolution: [`ops::conv1d`] with a weight and a bias of its own.
     ///
@@ -129,8 +146,7 @@ conv! {
     ///
     /// # Panics
     /// In `forward`, when the input is not `[batch, in, length]` or shorter than the kernel.
-    Conv1d, Conv1dOptions, conv1d, (usize => |kernel| [kernel]),
-    |inputs, outputs| [outputs, inputs], |x, y| y.numel();
+    Conv1d, Conv1dOptions, conv1d, (usize => |kernel| [kernel]), 0;
 
     /// A two-dimensional transposed convolution, also called deconvolution: [`ops::conv_transpose2d`] with a weight and a bias
     /// of its own. With a stride it makes images larger.
@@ -150,8 +166,7 @@ conv! {
     /// # Panics
     /// In `forward`, when the input is not `[batch, in, h, w]`, the padding leaves nothing of the output, or the output padding
     /// is not less than stride or dilation.
-    ConvTranspose2d, ConvTranspose2dOptions, conv_transpose2d, (impl Into<Pair> => |kernel| kernel.into().0),
-    |inputs, outputs| [inputs, outputs], |x, _y| x.numel();
+    ConvTranspose2d, ConvTranspose2dOptions, conv_transpose2d, (impl Into<Pair> => |kernel| kernel.into().0), 1;
 
     /// A one-dimensional transposed convolution: [`ops::conv_transpose1d`] with a weight and a bias of its own.
     ///
@@ -168,8 +183,7 @@ conv! {
     ///
     /// # Panics
     /// As [`ConvTranspose2d`].
-    ConvTranspose1d, ConvTranspose1dOptions, conv_transpose1d, (usize => |kernel| [kernel]),
-    |inputs, outputs| [inputs, outputs], |x, _y| x.numel();
+    ConvTranspose1d, ConvTranspose1dOptions, conv_transpose1d, (usize => |kernel| [kernel]), 1;
 }
 
 impl<T: Float> Conv2d<T> {

@@ -3,7 +3,7 @@
 use super::module::layer_module;
 use super::param::{Name, Param};
 use super::summary::Call;
-use super::{Layer, Role};
+use super::{Layer, Role, Weighted};
 use crate::element::Float;
 use crate::ops;
 use crate::tensor::Tensor;
@@ -67,16 +67,33 @@ layer_module!(Linear { weight, bias });
 impl<T: Float> Layer<T> for Linear<T> {
     #[track_caller]
     fn forward(&self, x: &Tensor<T>) -> Tensor<T> {
-        let call = Call::enter("Linear", Some(&self.name));
-        let y = ops::linear(x, &self.weight, self.bias.as_deref());
-        call.leave(y, |y| {
-            let (weight, bias) = (self.weight.numel(), self.bias.as_ref().map_or(0, |b| b.numel()));
-            let rows = y.numel() / self.weight.size(0).max(1);
-            (weight + bias, (2 * rows * weight) as u64)
-        })
+        self.forward_with(x, &self.weight)
     }
     fn role(&self) -> Role<'_, T> {
         Role::Linear(self)
+    }
+}
+
+impl<T: Float> Weighted<T> for Linear<T> {
+    const OUTPUTS: usize = 0;
+
+    fn parts(&self) -> (&Param<T>, Option<&Param<T>>) {
+        (&self.weight, self.bias.as_ref())
+    }
+
+    fn parts_mut(&mut self) -> (&mut Param<T>, Option<&mut Param<T>>) {
+        (&mut self.weight, self.bias.as_mut())
+    }
+
+    #[track_caller]
+    fn forward_with(&self, x: &Tensor<T>, weight: &Tensor<T>) -> Tensor<T> {
+        let call = Call::enter("Linear", Some(&self.name));
+        let y = ops::linear(x, weight, self.bias.as_deref());
+        call.leave(y, |y| {
+            let (weight, bias) = (weight.numel(), self.bias.as_ref().map_or(0, |b| b.numel()));
+            let rows = y.numel() / self.weight.size(0).max(1);
+            (weight + bias, (2 * rows * weight) as u64)
+        })
     }
 }
 

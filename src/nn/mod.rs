@@ -19,6 +19,7 @@ mod pool;
 mod recurrent;
 mod sequential;
 mod summary;
+mod weight_norm;
 
 pub use crate::ops::{
     AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions, MaxPool2dOptions,
@@ -44,3 +45,4 @@ pub use recurrent::{
 };
 pub use sequential::Sequential;
 pub use summary::{Row, Summary};
+pub use weight_norm::{SpectralNorm, SpectralNormOptions, WeightNorm, WeightNormOptions, Weighted};

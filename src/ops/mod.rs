@@ -30,6 +30,7 @@ mod slicing;
 mod softmax;
 pub mod unary;
 mod view;
+mod weight_norm;
 
 pub use attention::{AttentionOptions, scaled_dot_product_attention, self_attention};
 pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_max_pool2d, conv2d_relu};
@@ -48,3 +49,5 @@ pub use pool::{AvgPool2dOptions, MaxPool2dOptions, avg_pool2d, max_pool2d};
 pub(crate) use pool::{avg_pool2d_of, max_pool2d_of};
 pub use recurrent::{Cell, Recurrent, RecurrentOptions, RecurrentWeights, recurrent};
 pub use slicing::{Index, Indices, step};
+pub(crate) use weight_norm::norm_except;
+pub use weight_norm::{power_iteration, spectral_norm, weight_norm};
