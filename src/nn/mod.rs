@@ -11,7 +11,9 @@ pub mod distribution;
 mod dropout;
 mod embedding;
 mod flatten;
+mod group_norm;
 mod linear;
+mod minibatch_stddev;
 mod module;
 mod norm;
 mod param;
@@ -23,6 +25,7 @@ mod weight_norm;
 
 pub use crate::ops::{
     AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions, MaxPool2dOptions,
+    MinibatchStdDevOptions,
 };
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
 pub use attention::{AdditiveAttention, Attended, DotAttention, Keys};
@@ -32,11 +35,15 @@ pub use decoding::{Hypothesis, SearchOptions, beam_search, greedy_search};
 pub use dropout::Dropout;
 pub use embedding::{Embedding, EmbeddingOptions};
 pub use flatten::Flatten;
+pub use group_norm::{
+    GroupNorm, GroupNormOptions, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormOptions,
+};
 pub use linear::{Linear, LinearOptions};
+pub use minibatch_stddev::MinibatchStdDev;
 #[doc(hidden)]
 pub use module::Role;
 pub use module::{Layer, Module, Slot, Walk, WalkMut};
-pub use norm::{BatchNorm1d, BatchNorm2d, BatchNormOptions, LayerNorm, LayerNormOptions, RunningStats};
+pub use norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormOptions, LayerNorm, LayerNormOptions, RunningStats};
 pub use param::{Buffer, Counter, Name, Param};
 pub use pool::{AvgPool2d, MaxPool2d};
 pub use recurrent::{

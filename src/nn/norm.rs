@@ -41,7 +41,7 @@ pub struct RunningStats<T: Float = f32> {
 }
 
 impl<T: Float> RunningStats<T> {
-    fn new(features: usize) -> RunningStats<T> {
+    pub(super) fn new(features: usize) -> RunningStats<T> {
         RunningStats {
             mean: Buffer::new(Tensor::full(features, T::ZERO)),
             var: Buffer::new(Tensor::full(features, T::ONE)),
@@ -49,21 +49,22 @@ impl<T: Float> RunningStats<T> {
         }
     }
 
-    /// Takes in a batch of `count` values per feature.
-    fn update(&self, momentum: Option<f64>, batch: &ops::BatchNormed<T>, count: f64) {
-        let batches = self.num_batches_tracked.increment();
-        let share = momentum.unwrap_or(1.0 / batches as f64);
+    /// Takes in the mean and the variance of `count` values for each feature, with the given share of the result.
+    #[track_caller]
+    pub(super) fn follow(&self, share: f64, mean: &Tensor<T>, var: &Tensor<T>, count: usize) {
         let follow = |held: &Buffer<T>, new: &Tensor<T>, scale: f64| {
             let mix = |old: T, new: T| T::of(old.to_f64() * (1.0 - share) + new.to_f64() * scale * share);
-            held.set(&held.get().zip_to("batch_norm", new, mix));
+            held.set(&held.get().zip_to("running statistics", new, mix));
         };
-        follow(&self.mean, &batch.mean, 1.0);
-        follow(&self.var, &batch.var, count / (count - 1.0));
+        follow(&self.mean, mean, 1.0);
+        follow(&self.var, var, count as f64 / (count as f64 - 1.0));
     }
 }
 
-macro_rules! batch_norm {
-    ($($(#[$meta:meta])* $name:ident, $ranks:pat, $expected:literal;)+) => {$(
+/// Layers over inputs `[batch, features, ..]`: `Name, Options, function, the ranks of inputs, what is expected of them;`. The
+/// function is given the input, weight, bias, running statistics and options.
+macro_rules! channel_norm {
+    ($($(#[$meta:meta])* $name:ident, $Options:ident, $op:ident, $ranks:pat, $expected:literal;)+) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug)]
         pub struct $name<T: Float = f32> {
@@ -73,7 +74,7 @@ macro_rules! batch_norm {
             pub bias: Option<Param<T>>,
             /// None without `track_running_stats`.
             pub running: Option<RunningStats<T>>,
-            options: BatchNormOptions,
+            options: $Options,
             features: usize,
             name: Name,
         }
@@ -81,13 +82,13 @@ macro_rules! batch_norm {
         impl $name {
             /// A layer for inputs of `features` channels, with PyTorch's defaults.
             pub fn new(features: usize) -> $name {
-                $name::with(features, BatchNormOptions::default())
+                $name::with(features, $Options::default())
             }
         }
 
         impl<T: Float> $name<T> {
             /// A layer for inputs of `features` channels, of either float type.
-            pub fn with(features: usize, options: BatchNormOptions) -> $name<T> {
+            pub fn with(features: usize, options: $Options) -> $name<T> {
                 $name {
                     weight: options.affine.then(|| Param::full(&[features], 1.0)),
                     bias: options.affine.then(|| Param::full(&[features], 0.0)),
@@ -99,7 +100,7 @@ macro_rules! batch_norm {
             }
 
             /// What the layer was made with.
-            pub fn options(&self) -> BatchNormOptions {
+            pub fn options(&self) -> $Options {
                 self.options
             }
         }
@@ -128,21 +129,10 @@ macro_rules! batch_norm {
                 let call = Call::enter(stringify!($name), Some(&self.name));
                 let (shape, features) = (x.shape(), self.features);
                 ensure(matches!(shape.len(), $ranks) && shape[1] == features, || {
-                    format!("batch_norm: {shape:?}: expected {} of {features} channels", $expected)
+                    format!("{}: {shape:?}: expected {} of {features} channels", stringify!($op), $expected)
                 });
-                let (weight, bias, eps) = (self.weight.as_deref(), self.bias.as_deref(), self.options.eps);
-                let y = match &self.running {
-                    Some(running) if !is_training() => {
-                        ops::batch_norm_with(x, &running.mean.get(), &running.var.get(), weight, bias, eps)
-                    }
-                    running => {
-                        let batch = ops::batch_norm(x, weight, bias, eps);
-                        if let Some(running) = running {
-                            running.update(self.options.momentum, &batch, (x.numel() / features) as f64);
-                        }
-                        batch.output
-                    }
-                };
+                let (weight, bias) = (self.weight.as_deref(), self.bias.as_deref());
+                let y = $op(x, weight, bias, self.running.as_ref(), self.options);
                 call.leave(y, |y| {
                     let parameters = [weight, bias].iter().flatten().map(|p| p.numel()).sum();
                     (parameters, 2 * y.numel() as u64)
@@ -151,8 +141,31 @@ macro_rules! batch_norm {
         }
     )+};
 }
+pub(super) use channel_norm;
 
-batch_norm! {
+#[track_caller]
+fn batch_norm<T: Float>(
+    x: &Tensor<T>,
+    weight: Option<&Tensor<T>>,
+    bias: Option<&Tensor<T>>,
+    running: Option<&RunningStats<T>>,
+    options: BatchNormOptions,
+) -> Tensor<T> {
+    if let Some(running) = running
+        && !is_training()
+    {
+        return ops::batch_norm_with(x, &running.mean.get(), &running.var.get(), weight, bias, options.eps);
+    }
+    let batch = ops::batch_norm(x, weight, bias, options.eps);
+    if let Some(running) = running {
+        let batches = running.num_batches_tracked.increment();
+        let share = options.momentum.unwrap_or(1.0 / batches as f64);
+        running.follow(share, &batch.mean, &batch.var, x.numel() / x.size(1));
+    }
+    batch.output
+}
+
+channel_norm! {
     /// Batch norm of images: `y = (x - mean) / sqrt(var + eps) weight + bias`, channel by channel (Ioffe and Szegedy, 2015).
     ///
     /// * input and output `[batch, features, height, width]`
@@ -172,13 +185,19 @@ batch_norm! {
     ///
     /// # Panics
     /// In `forward`, when the input has other sizes, and in training when there is one value per channel or none.
-    BatchNorm2d, 4, "[batch, features, height, width]";
+    BatchNorm2d, BatchNormOptions, batch_norm, 4, "[batch, features, height, width]";
 
     /// [`BatchNorm2d`] of vectors `[batch, features]` and sequences `[batch, features, length]`.
     ///
     /// # Panics
     /// As [`BatchNorm2d`].
-    BatchNorm1d, 2 | 3, "[batch, features] or [batch, features, length]";
+    BatchNorm1d, BatchNormOptions, batch_norm, 2 | 3, "[batch, features] or [batch, features, length]";
+
+    /// [`BatchNorm2d`] of volumes `[batch, features, depth, height, width]`.
+    ///
+    /// # Panics
+    /// As [`BatchNorm2d`].
+    BatchNorm3d, BatchNormOptions, batch_norm, 5, "[batch, features, depth, height, width]";
 }
 
 /// What a [`LayerNorm`] has.

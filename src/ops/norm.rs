@@ -7,13 +7,13 @@ use crate::kernels::norm::layer;
 use crate::shape::{Shape, ensure, fail};
 use crate::tensor::Tensor;
 
-/// What [`batch_norm`] gives.
+/// What [`batch_norm`] and [`instance_norm`](super::instance_norm) give.
 pub struct BatchNormed<T: Float> {
     /// The normalized values, in the input's shape.
     pub output: Tensor<T>,
-    /// The mean of each channel, `[channels]`; a constant.
+    /// The mean of each channel, `[channels]`, of instance norm `[batch, channels]`; a constant.
     pub mean: Tensor<T>,
-    /// The variance of each channel (the population's: without Bessel's correction), `[channels]`; a constant.
+    /// The variance of each channel (the population's: without Bessel's correction), of the same shape; a constant.
     pub var: Tensor<T>,
 }
 
@@ -50,7 +50,7 @@ fn uncolumns<T: Float>(y: &Tensor<T>, x: &Tensor<T>) -> Tensor<T> {
 
 /// `[channels]` in the shape that broadcasts to `[batch, channels, ..]`.
 #[track_caller]
-fn along<T: Float>(channels: &Tensor<T>, rank: usize) -> Tensor<T> {
+pub(super) fn along<T: Float>(channels: &Tensor<T>, rank: usize) -> Tensor<T> {
     let mut shape = vec![1; rank];
     shape[1] = channels.numel();
     channels.reshape(&shape[..])
