@@ -29,3 +29,4 @@ mod strided;
 #[cfg(test)]
 pub(crate) mod testing;
 mod threads;
+pub mod unfold;

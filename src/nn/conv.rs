@@ -5,8 +5,11 @@ use super::param::{Name, Param};
 use super::summary::Call;
 use super::{Layer, Role, Weighted};
 use crate::element::Float;
-use crate::ops::{self, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions};
-use crate::shape::{Pair, ensure};
+use crate::ops::{
+    self, Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions,
+    ConvTranspose3dOptions,
+};
+use crate::shape::{Pair, Triple, ensure};
 use crate::tensor::Tensor;
 
 /// Layers with a weight and a bias: `Name, Options, operation, (type of kernel => |kernel| its sizes), the dimension of the
@@ -148,6 +151,22 @@ conv! {
     /// In `forward`, when the input is not `[batch, in, length]` or shorter than the kernel.
     Conv1d, Conv1dOptions, conv1d, (usize => |kernel| [kernel]), 0;
 
+    /// A three-dimensional convolution: [`ops::conv3d`] with a weight and a bias of its own.
+    ///
+    /// * input `[batch, in, depth, h, w]`, output `[batch, out, od, oh, ow]` with
+    ///   `oh = (h + 2 padding - dilation (kh - 1) - 1) / stride + 1`, and so on
+    /// * `weight` `[out, in / groups, kd, kh, kw]`, `bias` `[out]`, initialised as those of [`Conv2d`]
+    ///
+    /// ```
+    /// use wengert::{Tensor, nn::{Conv3d, Layer}};
+    /// let layer = Conv3d::new(1, 8, 3);
+    /// assert_eq!(layer.forward(&Tensor::zeros([2, 1, 8, 16, 16])).shape(), [2, 8, 6, 14, 14]);
+    /// ```
+    ///
+    /// # Panics
+    /// In `forward`, when the input is not `[batch, in, depth, h, w]` or smaller than the kernel.
+    Conv3d, Conv3dOptions, conv3d, (impl Into<Triple> => |kernel| kernel.into().0), 0;
+
     /// A two-dimensional transposed convolution, also called deconvolution: [`ops::conv_transpose2d`] with a weight and a bias
     /// of its own. With a stride it makes images larger.
     ///
@@ -184,6 +203,23 @@ conv! {
     /// # Panics
     /// As [`ConvTranspose2d`].
     ConvTranspose1d, ConvTranspose1dOptions, conv_transpose1d, (usize => |kernel| [kernel]), 1;
+
+    /// A three-dimensional transposed convolution: [`ops::conv_transpose3d`] with a weight and a bias of its own.
+    ///
+    /// * input `[batch, in, depth, h, w]`, output `[batch, out, od, oh, ow]` with
+    ///   `oh = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1`, and so on
+    /// * `weight` `[in, out / groups, kd, kh, kw]`, `bias` `[out]`, initialised as those of [`ConvTranspose2d`]
+    ///
+    /// ```
+    /// use wengert::{Tensor, nn::{ConvTranspose3d, ConvTranspose3dOptions, Layer}};
+    /// let options = ConvTranspose3dOptions { stride: [2; 3], padding: [1; 3], ..Default::default() };
+    /// let doubling = ConvTranspose3d::with(8, 4, 4, options);
+    /// assert_eq!(doubling.forward(&Tensor::zeros([1, 8, 4, 7, 7])).shape(), [1, 4, 8, 14, 14]);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`ConvTranspose2d`], for an input `[batch, in, depth, h, w]`.
+    ConvTranspose3d, ConvTranspose3dOptions, conv_transpose3d, (impl Into<Triple> => |kernel| kernel.into().0), 1;
 }
 
 impl<T: Float> Conv2d<T> {

@@ -24,12 +24,12 @@ mod summary;
 mod weight_norm;
 
 pub use crate::ops::{
-    AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions, MaxPool2dOptions,
-    MinibatchStdDevOptions,
+    AvgPool2dOptions, Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions,
+    ConvTranspose3dOptions, MaxPool2dOptions, MinibatchStdDevOptions,
 };
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh};
 pub use attention::{AdditiveAttention, Attended, DotAttention, Keys};
-pub use conv::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d};
+pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use crf::Crf;
 pub use decoding::{Hypothesis, SearchOptions, beam_search, greedy_search};
 pub use dropout::Dropout;

@@ -35,6 +35,15 @@ impl Default for Conv2dOptions {
     }
 }
 
+/// What errors call the sizes of an input and of a kernel of so many dimensions.
+pub(super) fn size_names(dimensions: usize) -> [&'static str; 2] {
+    match dimensions {
+        1 => ["length", "kernel"],
+        2 => ["height, width", "kh, kw"],
+        _ => ["depth, height, width", "kd, kh, kw"],
+    }
+}
+
 /// Checks the sizes of a convolution of any number of dimensions: the last ones of `x` and `weight`, as many as there are
 /// strides.
 #[track_caller]
@@ -49,11 +58,11 @@ pub(super) fn check(
     let rank = 2 + stride.len();
     if x.len() != rank {
         let hint = if x.len() + 1 == rank { "; put a batch of one before it by unsqueeze(0)" } else { "" };
-        let size = if rank == 3 { "length" } else { "height, width" };
+        let [size, _] = size_names(stride.len());
         complain(format!("expected an input [batch, in, {size}], found {} dimensions{hint}", x.len()));
     }
     if weight.len() != rank {
-        let kernel = if rank == 3 { "kernel" } else { "kh, kw" };
+        let [_, kernel] = size_names(stride.len());
         complain(format!("expected a weight [out, in / groups, {kernel}], found {} dimensions", weight.len()));
     }
     if groups == 0 || stride.contains(&0) || dilation.contains(&0) {

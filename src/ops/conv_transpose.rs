@@ -1,7 +1,7 @@
 //! Transposed convolution: the gradient of a convolution with respect to its input, as an operation forward. Its own
 //! gradients are a convolution and the gradient of a convolution's weight, with input and output exchanged.
 
-use super::conv::{check_bias, conv2d, conv2d_grad_weight};
+use super::conv::{check_bias, conv2d, conv2d_grad_weight, size_names};
 use super::{Conv2dOptions, cat};
 use crate::autograd::{Pull, record_op};
 use crate::element::Float;
@@ -60,11 +60,11 @@ pub(super) fn output<const N: usize>(
     let complain = |what: String| -> ! { fail(format!("{op}: {x:?} * {weight:?}: {what}")) };
     if x.len() != 2 + N {
         let hint = if x.len() == 1 + N { "; put a batch of one before it by unsqueeze(0)" } else { "" };
-        let size = if N == 1 { "length" } else { "height, width" };
+        let [size, _] = size_names(N);
         complain(format!("expected an input [batch, in, {size}], found {} dimensions{hint}", x.len()));
     }
     if weight.len() != 2 + N {
-        let kernel = if N == 1 { "kernel" } else { "kh, kw" };
+        let [_, kernel] = size_names(N);
         complain(format!("expected a weight [in, out / groups, {kernel}], found {} dimensions", weight.len()));
     }
     if groups == 0 || stride.contains(&0) || dilation.contains(&0) {

@@ -12,6 +12,7 @@ mod cast;
 mod compare;
 mod conv;
 mod conv1d;
+mod conv3d;
 mod conv_transpose;
 mod crf;
 mod cross_entropy;
@@ -38,6 +39,8 @@ pub use attention::{AttentionOptions, scaled_dot_product_attention, self_attenti
 pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight, conv2d_max_pool2d, conv2d_relu};
 pub use conv_transpose::{ConvTranspose2dOptions, conv_transpose2d};
 pub use conv1d::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};
+pub use conv3d::{Conv3dOptions, ConvTranspose3dOptions, conv_transpose3d, conv3d};
+pub(crate) use conv3d::{fold_depth, unfold_depth};
 pub use crf::{CrfScores, crf_decode, crf_log_likelihood};
 pub(crate) use cross_entropy::softmax_cross_entropy;
 pub use dropout::dropout;

@@ -180,6 +180,21 @@ impl From<[usize; 2]> for Pair {
     }
 }
 
+/// Three sizes, of depth, height and width; one number stands for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Triple(pub [usize; 3]);
+
+impl From<usize> for Triple {
+    fn from(size: usize) -> Triple {
+        Triple([size; 3])
+    }
+}
+impl From<[usize; 3]> for Triple {
+    fn from(sizes: [usize; 3]) -> Triple {
+        Triple(sizes)
+    }
+}
+
 /// The place of a dimension that may be counted from the end: -1 is the last.
 #[track_caller]
 #[inline]

@@ -261,6 +261,23 @@ pub fn rows() -> Vec<Row> {
             };
             ops::conv_transpose1d(&x[0], &x[1], Some(&x[2]), options)
         };
+        "conv3d" (-2.0, 2.0) {[2, 2, 3, 3, 4] [3, 2, 2, 2, 3] [3]} | {[1, 1, 1, 1, 1] [1, 1, 1, 1, 1] [1]} | {[0, 2, 2, 3, 3] [2, 2, 2, 2, 2] [2]}:
+            |x| ops::conv3d(&x[0], &x[1], Some(&x[2]), ops::Conv3dOptions::default());
+        "conv3d with options" (-2.0, 2.0) {[1, 4, 4, 3, 4] [4, 2, 2, 3, 2]}: |x| {
+            let options = ops::Conv3dOptions {
+                stride: [2, 1, 2], padding: [2, 1, 0], dilation: [3, 1, 2], groups: 2, ..Default::default()
+            };
+            ops::conv3d(&x[0], &x[1], None, options)
+        };
+        "conv_transpose3d" (-2.0, 2.0) {[2, 2, 3, 2, 3] [2, 3, 2, 2, 3] [3]} | {[0, 2, 2, 3, 3] [2, 2, 2, 2, 2] [2]}:
+            |x| ops::conv_transpose3d(&x[0], &x[1], Some(&x[2]), ops::ConvTranspose3dOptions::default());
+        "conv_transpose3d with options" (-2.0, 2.0) {[1, 4, 2, 2, 3] [4, 2, 3, 2, 2]}: |x| {
+            let options = ops::ConvTranspose3dOptions {
+                stride: [2, 1, 3], padding: [1, 0, 1], output_padding: [1, 1, 2], dilation: [1, 2, 1], groups: 2,
+                ..Default::default()
+            };
+            ops::conv_transpose3d(&x[0], &x[1], None, options)
+        };
         "max_pool2d" (-2.0, 2.0) {[2, 3, 5, 4]} | {[1, 1, 2, 2]} | {[0, 2, 4, 4]}:
             |x| ops::max_pool2d(&x[0], 2, ops::MaxPool2dOptions::default());
         "max_pool2d with options" (-2.0, 2.0) {[2, 2, 6, 7]}: |x| {
@@ -282,6 +299,22 @@ pub fn rows() -> Vec<Row> {
             let (mean, var) = (Tensor::from([0.1, -0.4, 2.0]), Tensor::from([0.5, 1.0, 3.0]));
             ops::batch_norm_with(&x[0], &mean, &var, Some(&x[1]), Some(&x[2]), 1e-5)
         };
+        "instance_norm" (-2.0, 2.0) {[2, 3, 4] [3] [3]} | {[2, 2, 2, 2] [2] [2]} | {[0, 3, 2] [3] [3]}:
+            |x| ops::instance_norm(&x[0], Some(&x[1]), Some(&x[2]), 1e-3).output;
+        "group_norm" (-2.0, 2.0) {[2, 4, 3] [4] [4]} | {[3, 4] [4] [4]} | {[0, 2] [2] [2]}:
+            |x| ops::group_norm(&x[0], 2, Some(&x[1]), Some(&x[2]), 1e-3);
+        "minibatch_stddev" (-2.0, 2.0) {[4, 3]} | {[2, 4, 1, 2]} | {[0, 2]}: |x| {
+            let features = if x[0].size(1) == 3 { 1 } else { 2 };
+            ops::minibatch_stddev(&x[0], ops::MinibatchStdDevOptions { group_size: Some(2), features, eps: 1e-2 })
+        };
+        "weight_norm" (0.3, 2.0) {[3, 4] [3, 1]} | {[2, 3, 2] [2, 1, 1]} | {[0, 4] [0, 1]}:
+            |x| ops::weight_norm(&x[0], &x[1], Some(0));
+        "weight_norm along another dimension" (0.3, 2.0) {[3, 4, 2] [1, 4, 1]}: |x| ops::weight_norm(&x[0], &x[1], Some(1));
+        "weight_norm of the whole" (0.3, 2.0) {[3, 4] []}: |x| ops::weight_norm(&x[0], &x[1], None);
+        "spectral_norm" (0.3, 2.0) {[3, 4] [3] [4]} | {[1, 1, 1] [1] [1]}:
+            |x| ops::spectral_norm(&x[0], &x[1], &x[2], 0);
+        "spectral_norm along another dimension" (0.3, 2.0) {[2, 3, 2] [3] [4]}:
+            |x| ops::spectral_norm(&x[0], &x[1], &x[2], 1);
         "layer_norm" (-2.0, 2.0) {[4, 3] [3] [3]} | {[2, 2, 2] [2] [2]} | {[0, 3] [3] [3]}: |x| {
             ops::layer_norm(&x[0], x[1].dims(), Some(&x[1]), Some(&x[2]), 1e-3)
         };
