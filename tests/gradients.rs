@@ -1,6 +1,8 @@
 //! Every operation against finite differences in `f64`, first and second order, in every layout; every layer, with its
 //! parameters; and nothing is left out.
 
+#[path = "support/critics.rs"]
+mod critics;
 mod registry;
 
 use registry::{rows, values, view};
@@ -8,12 +10,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use wengert::autograd::{gradcheck, gradgradcheck, recorded_ops};
 use wengert::nn::{
-    AdditiveAttention, Attended, AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormOptions, CellOptions, Conv1d,
-    Conv1dOptions, Conv2d, Conv2dOptions, ConvTranspose1d, ConvTranspose1dOptions, ConvTranspose2d,
-    ConvTranspose2dOptions, Crf, DotAttention, Dropout, Embedding, EmbeddingOptions, Flatten, GELU, Gru, GruCell,
-    GruOptions, Layer, LayerNorm, LayerNormOptions, LeakyReLU, Linear, LinearOptions, LogSoftmax, Lstm, LstmCell,
-    LstmOptions, MaxPool2d, Module, Nonlinearity, ReLU, Rnn, RnnCell, RnnCellOptions, RnnOptions, Sigmoid, Softmax,
-    Tanh, Walk, WalkMut,
+    AdditiveAttention, Attended, AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormOptions, CellOptions,
+    Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, Conv3d, Conv3dOptions, ConvTranspose1d, ConvTranspose1dOptions,
+    ConvTranspose2d, ConvTranspose2dOptions, ConvTranspose3d, ConvTranspose3dOptions, Crf, DotAttention, Dropout,
+    Embedding, EmbeddingOptions, Flatten, GELU, GroupNorm, GroupNormOptions, Gru, GruCell, GruOptions, InstanceNorm1d,
+    InstanceNorm2d, InstanceNorm3d, InstanceNormOptions, Layer, LayerNorm, LayerNormOptions, LeakyReLU, Linear,
+    LinearOptions, LogSoftmax, Lstm, LstmCell, LstmOptions, MaxPool2d, MinibatchStdDev, Module, Nonlinearity, ReLU,
+    Rnn, RnnCell, RnnCellOptions, RnnOptions, Sigmoid, Softmax, SpectralNorm, SpectralNormOptions, Tanh, Walk, WalkMut,
+    WeightNorm, WeightNormOptions,
 };
 use wengert::ops::cat;
 use wengert::{Rng, Tensor, record, seed, sequential};
@@ -173,7 +177,7 @@ fn check_layer(name: &str, mut layer: impl Layer<f64>, x: Tensor<f64>) {
         };
         let numeric = (at(STEP) - at(-2.0 * STEP)) / (2.0 * STEP);
         at(STEP); // back to where it was
-        let analytic = grads.of(&values).to_vec().iter().zip(&direction).map(|(g, d)| g * d).sum();
+        let analytic = grads.get(&values).map_or(0.0, |g| g.to_vec().iter().zip(&direction).map(|(g, d)| g * d).sum());
         agree(&parameter, numeric, analytic);
     }
 }
@@ -193,11 +197,31 @@ fn every_layer_agrees_with_finite_differences() {
     check_layer("ConvTranspose2d", ConvTranspose2d::with(2, 3, [3, 2], options), randn(&[2, 2, 3, 4]));
     let options = ConvTranspose1dOptions { stride: 2, padding: 1, ..Default::default() };
     check_layer("ConvTranspose1d", ConvTranspose1d::with(2, 3, 3, options), randn(&[2, 2, 4]));
+    let options = Conv3dOptions { stride: [2, 1, 1], padding: [1, 0, 1], groups: 2, ..Default::default() };
+    check_layer("Conv3d", Conv3d::with(2, 4, [3, 2, 2], options), randn(&[2, 2, 3, 3, 2]));
+    let options = ConvTranspose3dOptions { stride: [2, 1, 2], output_padding: [1, 0, 0], ..Default::default() };
+    check_layer("ConvTranspose3d", ConvTranspose3d::with(2, 3, [3, 2, 2], options), randn(&[2, 2, 2, 3, 2]));
     check_layer("MaxPool2d", MaxPool2d::new(2), randn(&[2, 2, 5, 4]));
     check_layer("AvgPool2d", AvgPool2d::new([2, 1]), randn(&[2, 2, 5, 4]));
     check_layer("BatchNorm1d", BatchNorm1d::with(3, BatchNormOptions::default()), randn(&[6, 3]));
     check_layer("BatchNorm2d", BatchNorm2d::with(3, BatchNormOptions::default()), randn(&[4, 3, 2, 2]));
     check_layer("LayerNorm", LayerNorm::with([3, 2], LayerNormOptions::default()), randn(&[4, 3, 2]));
+    check_layer("BatchNorm3d", BatchNorm3d::with(2, BatchNormOptions::default()), randn(&[2, 2, 2, 3, 1]));
+    let options = InstanceNormOptions { affine: true, track_running_stats: true, ..Default::default() };
+    check_layer("InstanceNorm1d", InstanceNorm1d::with(3, InstanceNormOptions::default()), randn(&[2, 3, 4]));
+    check_layer("InstanceNorm2d", InstanceNorm2d::with(3, options), randn(&[2, 3, 4, 2]));
+    check_layer("InstanceNorm3d", InstanceNorm3d::with(2, options), randn(&[2, 2, 1, 3, 2]));
+    check_layer("GroupNorm", GroupNorm::with(2, 4, GroupNormOptions::default()), randn(&[2, 4, 3]));
+    check_layer("MinibatchStdDev", MinibatchStdDev::new(2), randn(&[4, 3, 2]));
+    let linear = || Linear::with(4, 3, LinearOptions::default());
+    check_layer("WeightNorm", WeightNorm::with(linear(), WeightNormOptions::default()), randn(&[5, 4]));
+    let transposed = ConvTranspose1d::with(2, 3, 3, ConvTranspose1dOptions::default());
+    let whole = WeightNormOptions { dim: None };
+    check_layer("WeightNorm of a whole weight", WeightNorm::with(transposed.clone(), whole), randn(&[2, 2, 4]));
+    // To its gradient the vectors are constants: that is right where they are the weight's own.
+    let exact = SpectralNormOptions { n_power_iterations: 300, ..Default::default() };
+    check_layer("SpectralNorm", SpectralNorm::with(linear(), exact), randn(&[5, 4]));
+    check_layer("SpectralNorm of a transposed one", SpectralNorm::with(transposed, exact), randn(&[2, 2, 4]));
     check_layer("Dropout, nothing dropped", Dropout::new(0.0), randn(&[3, 4]));
     check_layer("Flatten", Flatten::default(), randn(&[3, 4, 2]));
     check_layer("ReLU", ReLU, randn(&[3, 4]));
@@ -297,6 +321,15 @@ fn layers_over_sequences_agree_with_finite_differences() {
     let dot = move |attention: &DotAttention<f64>, x: &Tensor<f64>| both(attention.forward(x, x, Some(&lengths)));
     check_layer("DotAttention", Through(DotAttention::general(4, 4), dot), randn(&[2, 4, 4]));
     check_layer("DotAttention, dot", Through(DotAttention::dot(), dot), randn(&[2, 4, 4]));
+}
+
+#[test]
+fn the_gradient_of_a_gradient_penalty_agrees_with_finite_differences() {
+    seed(3);
+    // To the gradient of a spectral norm the vectors are constants: that is right where they are the weight's own.
+    for (name, penalty) in critics::penalties::<f64>(300) {
+        check_layer(name, penalty, Tensor::randn([4, 2, 6, 5]).cast::<f64>());
+    }
 }
 
 #[test]
