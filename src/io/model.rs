@@ -1,6 +1,6 @@
 //! A model's state: its parameters, buffers and counters, under PyTorch's names.
 
-use super::header::Header;
+use super::header::{Entry, Header};
 use super::safetensors::{Reader, distinct};
 use super::{AnyTensor, save_tensors};
 use crate::element::{DType, Float};
@@ -35,6 +35,9 @@ pub fn save<T: Float>(path: impl AsRef<Path>, model: &(impl Module<T> + ?Sized))
 }
 
 /// Loads what [`save`] or PyTorch saved: every name of the model must be in the file, and no other.
+///
+/// Spectral and weight norm are also found under the names that PyTorch gave them before its parametrizations (`weight_orig`,
+/// `weight_g` ..).
 ///
 /// F32, F64, F16 and BF16 are taken for floats of either type, rounded to the nearest where the model's has fewer bits
 /// (beyond its range: infinity); counters must be I64. Frozen parameters are loaded too and stay frozen.
@@ -107,7 +110,7 @@ pub fn load_with<T: Float>(
     }
     // All is found to fit, then all is read, then all is set: a failure leaves the model as it was.
     for want in &wanted {
-        if let Some(entry) = header.find(&want.name) {
+        if let Some(entry) = find(&header, &want.name) {
             if !entry.dtype.reads_as(want.dtype) {
                 return Err(Error::key_dtype(path, &*want.name, want.dtype, entry.dtype));
             }
@@ -119,7 +122,7 @@ pub fn load_with<T: Float>(
     let mut tensors = HashMap::new();
     let mut counts = HashMap::new();
     for want in wanted {
-        let Some(entry) = header.find(&want.name) else { continue };
+        let Some(entry) = find(&header, &want.name) else { continue };
         let name = want.name[options.prefix.len()..].to_string();
         if want.dtype == DType::I64 {
             counts.insert(name, reader.read::<i64>(entry)?.item());
@@ -151,12 +154,28 @@ fn wanted<T: Float>(model: &(impl Module<T> + ?Sized), prefix: &str) -> Vec<Want
     wanted
 }
 
+/// How names end since PyTorch's parametrizations, and how before.
+const OLDER: [(&str, &str); 5] = [
+    ("parametrizations.weight.original", "weight_orig"),
+    ("parametrizations.weight.0._u", "weight_u"),
+    ("parametrizations.weight.0._v", "weight_v"),
+    ("parametrizations.weight.original0", "weight_g"),
+    ("parametrizations.weight.original1", "weight_v"),
+];
+
+/// What stands under a name of the model, or else under its older one.
+fn find<'h>(header: &'h Header, name: &str) -> Option<&'h Entry> {
+    let older = |(new, old): &(&str, &str)| header.find(&format!("{}{old}", name.strip_suffix(new)?));
+    header.find(name).or_else(|| OLDER.iter().find_map(older))
+}
+
 fn compare(header: &Header, wanted: &[Want], prefix: &str) -> Loaded {
-    let names: HashSet<&str> = wanted.iter().map(|want| &*want.name).collect();
-    let missing = wanted.iter().map(|want| &want.name).filter(|name| header.find(name).is_none()).cloned();
+    let found = |want: &&Want| find(header, &want.name).is_some();
+    let missing = wanted.iter().filter(|want| !found(want)).map(|want| want.name.clone()).collect();
+    let names: HashSet<&str> = wanted.iter().filter_map(|want| Some(&*find(header, &want.name)?.name)).collect();
     let entries = header.entries.iter().map(|entry| &*entry.name);
-    let unknown = entries.filter(|name| name.starts_with(prefix) && !names.contains(name)).map(String::from);
-    Loaded { missing: missing.collect(), unknown: unknown.collect() }
+    let unknown = entries.filter(|name| name.starts_with(prefix) && !names.contains(name)).map(String::from).collect();
+    Loaded { missing, unknown }
 }
 
 /// Puts the values under their names, which are the model's.
@@ -191,7 +210,8 @@ fn set<T: Float>(
 mod tests {
     use super::*;
     use crate::io::test_dir;
-    use crate::nn::{Buffer, Counter, Linear, LinearOptions, Param, Walk, WalkMut};
+    use crate::nn::{Buffer, Counter, Linear, LinearOptions, Param, SpectralNorm, Walk, WalkMut, WeightNorm};
+    use crate::sequential;
 
     /// A model with a slot of every kind.
     struct Net<T: Float> {
@@ -221,7 +241,7 @@ mod tests {
         net
     }
 
-    fn values<T: Float>(net: &Net<T>) -> Vec<(String, Vec<f64>)> {
+    fn values<T: Float>(net: &impl Module<T>) -> Vec<(String, Vec<f64>)> {
         let values = |x: AnyTensor| match x {
             AnyTensor::I64(x) => vec![x.item() as f64],
             x => x.get::<T>().unwrap().to_vec().into_iter().map(|x| x.to_f64()).collect(),
@@ -305,6 +325,21 @@ mod tests {
         assert_eq!(values(&loaded), values(&saved));
         let missing = load_with(&path, &mut loaded, LoadOptions { prefix: "ema.", ..Default::default() });
         assert!(matches!(missing, Err(Error::MissingKeys { keys, .. }) if keys[0] == "ema.fc.0.weight"));
+    }
+
+    #[test]
+    fn the_older_names_of_normed_weights_are_found() {
+        let net = || sequential![SpectralNorm::new(Linear::new(3, 2)), WeightNorm::new(Linear::new(2, 2))];
+        let (saved, mut loaded) = (net(), net());
+        let older = ["0.bias", "0.weight_orig", "0.weight_u", "0.weight_v", "1.bias", "1.weight_g", "1.weight_v"];
+        let tensors: Vec<_> = state(&saved).into_iter().zip(older).map(|((_, x), old)| (old.to_string(), x)).collect();
+        let path = test_dir("model").join("older");
+        save_tensors(&path, &tensors, &BTreeMap::new()).unwrap();
+        load(&path, &mut loaded).unwrap();
+        assert_eq!(values(&loaded), values(&saved));
+        // Of a plain layer they are not.
+        let report = load_with(&path, &mut sequential![Linear::new(3, 2)], LoadOptions { strict: false, prefix: "" });
+        assert_eq!(report.unwrap().missing, ["0.weight"]);
     }
 
     #[test]
