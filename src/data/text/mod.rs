@@ -17,6 +17,7 @@
 //! ```
 
 mod batch;
+mod bleu;
 mod corpus;
 mod read;
 mod saved;
@@ -24,6 +25,7 @@ mod tokenizer;
 mod vocab;
 
 pub use batch::{Padded, Sequences, buckets, pad};
+pub use bleu::bleu;
 pub use corpus::{ConllOptions, Imdb, LabelledTexts, Sentence, read_conll, read_pairs, read_rt_polarity};
 pub use read::read_text;
 pub use tokenizer::Tokenizer;
