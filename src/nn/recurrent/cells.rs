@@ -37,7 +37,8 @@ impl Default for RnnCellOptions {
     }
 }
 
-/// One step of [`Rnn`](super::Rnn): input `[batch, input]`, state `[batch, hidden]`.
+/// One step of [`Rnn`](super::Rnn): input `[batch, input]`, state `[batch, hidden]`, or `[input]` and `[hidden]`
+/// without a batch.
 ///
 /// The parameters are called `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`, as in PyTorch.
 ///
@@ -55,7 +56,8 @@ pub struct RnnCell<T: Float = f32> {
     name: Name,
 }
 
-/// One step of [`Lstm`](super::Lstm): input `[batch, input]`, state of `[batch, hidden]`.
+/// One step of [`Lstm`](super::Lstm): input `[batch, input]`, state of `[batch, hidden]`, or `[input]` and
+/// `[hidden]` without a batch.
 ///
 /// The parameters are called `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`, as in PyTorch.
 ///
@@ -73,7 +75,8 @@ pub struct LstmCell<T: Float = f32> {
     name: Name,
 }
 
-/// One step of [`Gru`](super::Gru): input `[batch, input]`, state `[batch, hidden]`.
+/// One step of [`Gru`](super::Gru): input `[batch, input]`, state `[batch, hidden]`, or `[input]` and `[hidden]`
+/// without a batch.
 ///
 /// The parameters are called `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`, as in PyTorch.
 ///
@@ -102,14 +105,28 @@ fn step<T: Float>(
 ) -> Recurrent<T> {
     let call = Call::enter(call, Some(name));
     let (shape, input) = (x.shape(), params.weight_ih.size(1));
-    ensure(shape.len() == 2 && shape[0] > 0 && shape[1] == input, || {
-        format!("recurrent: {shape:?}: expected [batch, {input}] with at least one sequence")
+    let alone = shape.len() == 1;
+    ensure(shape == [input] || shape.len() == 2 && shape[0] > 0 && shape[1] == input, || {
+        format!("recurrent: {shape:?}: expected [{input}], or [batch, {input}] with at least one sequence")
     });
-    let options = RecurrentOptions { h, c, ..Default::default() };
-    let one = ops::recurrent(cell, &x.unsqueeze(0), params.weights(), options);
-    let h = call.leave(one.h, |h| {
+    let whole = |name: &str, state: Option<&Tensor<T>>| {
+        state.map(|state| {
+            let shape = state.shape();
+            ensure(!alone || shape.len() == 1, || format!("recurrent: state {name} {shape:?}: expected one dimension"));
+            if alone { state.unsqueeze(0) } else { state.clone() }
+        })
+    };
+    let (h, c) = (whole("h", h), whole("c", c));
+    let options = RecurrentOptions { h: h.as_ref(), c: c.as_ref(), ..Default::default() };
+    let x = if alone { x.unsqueeze(0) } else { x.clone() };
+    let mut one = ops::recurrent(cell, &x.unsqueeze(0), params.weights(), options);
+    if alone {
+        (one.h, one.c) = (one.h.squeeze(0), one.c.map(|c| c.squeeze(0)));
+    }
+    let batch = x.size(0);
+    let h = call.leave(one.h, |_| {
         let (numbers, flops) = params.cost();
-        (numbers, (flops * h.size(0)) as u64)
+        (numbers, (flops * batch) as u64)
     });
     Recurrent { h, ..one }
 }

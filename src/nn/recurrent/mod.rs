@@ -89,6 +89,7 @@ options! {
 /// A recurrent layer: `h = tanh(W_ih x + b_ih + W_hh h + b_hh)` for every step (Elman, "Finding structure in time", 1990).
 ///
 /// * input `[steps, batch, input]`, output `[steps, batch, directions * hidden]`, state `[layers * directions, batch, hidden]`
+/// * or without a batch: input `[steps, input]`, output `[steps, directions * hidden]`, state `[layers * directions, hidden]`
 /// * `weight_ih_l0` `[hidden, input]`, `weight_hh_l0` `[hidden, hidden]`, `bias_ih_l0` and `bias_hh_l0` `[hidden]`, then
 ///   `weight_ih_l0_reverse`, `weight_ih_l1` and so on, all uniform in `+-1 / sqrt(hidden)` at first, as in PyTorch
 ///
@@ -113,6 +114,7 @@ pub struct Rnn<T: Float = f32> {
 ///
 /// * input `[steps, batch, input]`, output `[steps, batch, directions * hidden]`, [`LstmState`] of
 ///   `[layers * directions, batch, hidden]`; with a projection `proj_size` stands for `hidden` in the output and in h
+/// * or without a batch: input `[steps, input]`, output `[steps, directions * hidden]`, state `[layers * directions, hidden]`
 /// * `weight_ih_l0` `[4 hidden, input]` with the rows of i, f, g, o; `weight_hh_l0` `[4 hidden, hidden]`, `bias_ih_l0` and
 ///   `bias_hh_l0` `[4 hidden]`, `weight_hr_l0` `[proj_size, hidden]`, then `weight_ih_l0_reverse`, `weight_ih_l1` and so on,
 ///   all uniform in `+-1 / sqrt(hidden)` at first, as in PyTorch
@@ -185,6 +187,7 @@ pub struct Lstm<T: Float = f32> {
 /// ```
 ///
 /// * input `[steps, batch, input]`, output `[steps, batch, directions * hidden]`, state `[layers * directions, batch, hidden]`
+/// * or without a batch: input `[steps, input]`, output `[steps, directions * hidden]`, state `[layers * directions, hidden]`
 /// * `weight_ih_l0` `[3 hidden, input]` with the rows of r, z, n; `weight_hh_l0` `[3 hidden, hidden]`, `bias_ih_l0` and
 ///   `bias_hh_l0` `[3 hidden]`, then `weight_ih_l0_reverse`, `weight_ih_l1` and so on, all uniform in `+-1 / sqrt(hidden)` at
 ///   first, as in PyTorch
@@ -203,7 +206,8 @@ pub struct Gru<T: Float = f32> {
     options: GruOptions,
 }
 
-/// The state of an LSTM: `[layers * directions, batch, ..]` of [`Lstm`], `[batch, ..]` of [`LstmCell`].
+/// The state of an LSTM: `[layers * directions, batch, ..]` of [`Lstm`], `[batch, ..]` of [`LstmCell`], both without `batch` where
+/// the input has none.
 #[derive(Clone, Debug)]
 pub struct LstmState<T: Float = f32> {
     /// The output of the last step.
@@ -263,7 +267,7 @@ macro_rules! layers {
             /// The outputs of all steps, and the state after the last one. The state before the first step is zero.
             ///
             /// # Panics
-            /// When `x` has not three dimensions or other inputs than the weights, no step or no sequence.
+            /// When `x` has not two or three dimensions, other inputs than the weights, no step or no sequence.
             #[track_caller]
             pub fn forward(&self, x: &Tensor<T>) -> (Tensor<T>, $state) {
                 self.forward_with(x, None, None)

@@ -95,7 +95,7 @@ pub(super) struct Stack<T: Float> {
     name: Name,
 }
 
-/// The state of all layers and directions, `[layers * directions, batch, ..]`.
+/// The state of all layers and directions, `[layers * directions, batch, ..]`, or without the batch.
 pub(super) struct States<T: Float> {
     pub h: Tensor<T>,
     pub c: Option<Tensor<T>>,
@@ -135,25 +135,37 @@ impl<T: Float> Stack<T> {
     ) -> (Tensor<T>, States<T>) {
         let call = Call::enter(self.kind, Some(&self.name));
         let (shape, batch_first) = (x.shape(), self.options.batch_first);
-        let order = if batch_first { "[batch, steps, input]" } else { "[steps, batch, input]" };
+        let alone = shape.len() == 2;
+        let order = match (alone, batch_first) {
+            (true, _) => "[steps, input]",
+            (_, true) => "[batch, steps, input]",
+            _ => "[steps, batch, input]",
+        };
         let input = self.params[0].weight_ih.size(1);
-        ensure(shape.len() == 3, || {
-            format!("recurrent: {shape:?}: expected {order}, found {} dimensions", shape.len())
+        ensure(alone || shape.len() == 3, || {
+            format!("recurrent: {shape:?}: expected {order} or [steps, input], found {} dimensions", shape.len())
         });
-        let (steps, batch) = if batch_first { (shape[1], shape[0]) } else { (shape[0], shape[1]) };
+        let (steps, batch) = match (alone, batch_first) {
+            (true, _) => (shape[0], 1),
+            (_, true) => (shape[1], shape[0]),
+            _ => (shape[0], shape[1]),
+        };
         ensure(steps > 0 && batch > 0, || {
             format!("recurrent: {shape:?}: expected {order} with at least one step and one sequence")
         });
-        ensure(shape[2] == input, || format!("recurrent: {shape:?}: expected {order} with inputs of size {input}"));
+        ensure(shape[shape.len() - 1] == input, || {
+            format!("recurrent: {shape:?}: expected {order} with inputs of size {input}")
+        });
         let output = self.params[0].weight_hh.size(1);
         let fits = |name: &str, state: Option<&Tensor<T>>, size: usize| {
-            let expected = [self.params.len(), batch, size];
+            let (order, expected) = if alone {
+                ("[layers * directions, size]", vec![self.params.len(), size])
+            } else {
+                ("[layers * directions, batch, size]", vec![self.params.len(), batch, size])
+            };
             if let Some(state) = state {
                 ensure(state.shape() == expected, || {
-                    format!(
-                        "recurrent: state {name} {:?}: expected [layers * directions, batch, size], {expected:?}",
-                        state.shape()
-                    )
+                    format!("recurrent: state {name} {:?}: expected {order}, {expected:?}", state.shape())
                 });
             }
         };
@@ -168,12 +180,23 @@ impl<T: Float> Stack<T> {
                 format!("recurrent: {shape:?}: expected lengths from 1 to {steps}, found {lengths:?}")
             });
         }
-        let x = if batch_first { x.transpose(0, 1) } else { x.clone() };
-        let (y, states) = match lengths {
+        let x = match (alone, batch_first) {
+            (true, _) => x.unsqueeze(1),
+            (_, true) => x.transpose(0, 1),
+            _ => x.clone(),
+        };
+        let [h, c] = [h, c].map(|state| state.map(|state| if alone { state.unsqueeze(1) } else { state.clone() }));
+        let (h, c) = (h.as_ref(), c.as_ref());
+        let (mut y, mut states) = match lengths {
             Some(lengths) if !lengths.is_sorted_by(|a, b| a >= b) => self.sorted(&x, h, c, lengths),
             _ => self.run(&x, h, c, lengths),
         };
-        let y = if batch_first { y.transpose(0, 1) } else { y };
+        if alone {
+            y = y.squeeze(1);
+            states = States { h: states.h.squeeze(1), c: states.c.map(|c| c.squeeze(1)) };
+        } else if batch_first {
+            y = y.transpose(0, 1);
+        }
         let y = call.leave(y, |_| {
             let costs = self.params.iter().map(RecurrentParams::cost);
             let (numbers, flops) = costs.fold((0, 0), |sum, cost| (sum.0 + cost.0, sum.1 + cost.1));

@@ -71,6 +71,55 @@ fn the_order_of_sequences_and_what_stands_in_their_padding_change_nothing() {
     assert!(gru.parameters().iter().all(|(_, w)| finite(&grads.of(w))) && finite(&grads.of(&leaf)));
 }
 
+/// Values and gradients of everything that `run` gives for the inputs.
+fn values_and_gradients(inputs: &[Tensor], run: impl Fn(&[Tensor]) -> Vec<Tensor>) -> Vec<Vec<f32>> {
+    let leaves: Vec<Tensor> = inputs.iter().map(Tensor::tracked).collect();
+    let outputs = record(|| run(&leaves));
+    let loss = record(|| outputs.iter().map(|y| (y.sin() * y).sum()).reduce(|a, b| a + b).unwrap());
+    let grads = loss.backward();
+    outputs.iter().map(Tensor::to_vec).chain(leaves.iter().map(|x| grads.of(x).to_vec())).collect()
+}
+
+#[test]
+fn a_sequence_without_batch_gives_what_it_gives_as_a_batch_of_one() {
+    seed(4);
+    for batch_first in [false, true] {
+        let options = LstmOptions { layers: 2, bidirectional: true, proj_size: 2, batch_first, ..Default::default() };
+        let lstm = Lstm::with(3, 4, options);
+        let inputs = [Tensor::randn([5, 3]), Tensor::randn([4, 2]), Tensor::randn([4, 4])];
+        let dim = if batch_first { 0 } else { 1 };
+        for lengths in [None, Some(&[4][..])] {
+            let alone = values_and_gradients(&inputs, |x| {
+                let (y, state) =
+                    lstm.forward_with(&x[0], Some(&LstmState { h: x[1].clone(), c: x[2].clone() }), lengths);
+                assert_eq!([y.shape(), state.h.shape(), state.c.shape()], [[5, 4], [4, 2], [4, 4]]);
+                vec![y, state.h, state.c]
+            });
+            let batch = values_and_gradients(&inputs, |x| {
+                let state = LstmState { h: x[1].unsqueeze(1), c: x[2].unsqueeze(1) };
+                let (y, state) = lstm.forward_with(&x[0].unsqueeze(dim), Some(&state), lengths);
+                vec![y, state.h, state.c]
+            });
+            assert_eq!(alone, batch);
+        }
+    }
+    let cell = LstmCell::new(3, 4);
+    let inputs = [Tensor::randn([3]), Tensor::randn([4]), Tensor::randn([4])];
+    let alone = values_and_gradients(&inputs, |x| {
+        let state = cell.forward(&x[0], Some(&LstmState { h: x[1].clone(), c: x[2].clone() }));
+        assert_eq!([state.h.shape(), state.c.shape()], [[4], [4]]);
+        vec![state.h, state.c]
+    });
+    let batch = values_and_gradients(&inputs, |x| {
+        let state = LstmState { h: x[1].unsqueeze(0), c: x[2].unsqueeze(0) };
+        let state = cell.forward(&x[0].unsqueeze(0), Some(&state));
+        vec![state.h, state.c]
+    });
+    assert_eq!(alone, batch);
+    assert_eq!(Gru::new(3, 4).forward(&Tensor::zeros([5, 3])).1.shape(), [1, 4]);
+    assert_eq!(RnnCell::new(3, 4).forward(&Tensor::zeros([3]), None).shape(), [4]);
+}
+
 #[test]
 fn dropout_acts_between_layers_in_training_only() {
     seed(3);
@@ -109,7 +158,16 @@ fn what_does_not_fit_is_refused() {
             lstm.forward_with(&Tensor::zeros(shape), None, lengths);
         })
     };
-    assert_eq!(run(&[5, 3], None), "recurrent: [5, 3]: expected [steps, batch, input], found 2 dimensions (in Lstm)");
+    assert_eq!(
+        run(&[3], None),
+        "recurrent: [3]: expected [steps, batch, input] or [steps, input], found 1 dimensions (in Lstm)"
+    );
+    assert_eq!(run(&[5, 4], None), "recurrent: [5, 4]: expected [steps, input] with inputs of size 3 (in Lstm)");
+    assert_eq!(
+        run(&[0, 3], None),
+        "recurrent: [0, 3]: expected [steps, input] with at least one step and one sequence (in Lstm)"
+    );
+    assert_eq!(run(&[5, 3], Some(&[5, 5])), "recurrent: [5, 3]: expected 1 lengths, found 2 (in Lstm)");
     assert_eq!(
         run(&[0, 2, 3], None),
         "recurrent: [0, 2, 3]: expected [steps, batch, input] with at least one step and one sequence (in Lstm)"
@@ -137,10 +195,25 @@ fn what_does_not_fit_is_refused() {
     );
     assert_eq!(
         refused(&|| {
+            lstm.forward_with(&Tensor::zeros([5, 3]), Some(&state), None);
+        }),
+        "recurrent: state h [1, 2, 4]: expected [layers * directions, size], [1, 4] (in Lstm)"
+    );
+    assert_eq!(
+        refused(&|| {
             GruCell::new(3, 4).forward(&Tensor::zeros([0, 3]), None);
         }),
-        "recurrent: [0, 3]: expected [batch, 3] with at least one sequence (in GruCell)"
+        "recurrent: [0, 3]: expected [3], or [batch, 3] with at least one sequence (in GruCell)"
     );
+    for (h, expected) in [
+        (&[1, 4][..], "recurrent: state h [1, 4]: expected one dimension (in GruCell)"),
+        (&[3][..], "recurrent: state h [1, 3]: expected [1, 4] (in GruCell)"),
+    ] {
+        let message = refused(&|| {
+            GruCell::new(3, 4).forward(&Tensor::zeros([3]), Some(&Tensor::zeros(h)));
+        });
+        assert_eq!(message, expected);
+    }
     assert_eq!(
         refused(&|| {
             Rnn::new(0, 4);
