@@ -411,11 +411,17 @@ fn every_recurrent_fixture_agrees() {
     all.sequences("rnn_cell", RnnCell::new(5, 7), cell);
     let options = RnnCellOptions { bias: false, nonlinearity: relu };
     all.sequences("rnn_cell_relu", RnnCell::with(5, 7, options), cell);
-    all.sequences("lstm_cell", LstmCell::new(5, 7), |cell, x, state, _| {
+    let lstm_cell = |cell: &LstmCell, x: &Tensor, state: [Option<&Tensor>; 2], _: Option<&[usize]>| {
         let state = cell.forward(x, lstm_state(state).as_ref());
         vec![state.h, state.c]
-    });
+    };
+    all.sequences("lstm_cell", LstmCell::new(5, 7), lstm_cell);
     all.sequences("gru_cell", GruCell::new(5, 7), |cell, x, [h, _], _| vec![cell.forward(x, h)]);
+    let options = LstmOptions { layers: 2, bidirectional: true, proj_size: 3, ..Default::default() };
+    all.sequences("lstm_alone", Lstm::with(5, 7, options), lstm);
+    all.sequences("gru_alone", Gru::with(5, 7, GruOptions { batch_first: true, ..Default::default() }), gru);
+    all.sequences("rnn_cell_alone", RnnCell::new(5, 7), cell);
+    all.sequences("lstm_cell_alone", LstmCell::new(5, 7), lstm_cell);
     assert!(all.cases.is_empty(), "fixtures that no test compares with: {:?}", all.cases);
 }
 
