@@ -31,6 +31,18 @@ impl Vocab {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        write_atomically(path, |file| file.write_all(self.to_text().as_bytes()))
+    }
+
+    /// What [`Vocab::save`] writes, for a place of one's own, such as the metadata of a saved network.
+    ///
+    /// ```
+    /// use wengert::data::text::Vocab;
+    /// let vocab = Vocab::words(["to be or not to be"]);
+    /// assert_eq!(Vocab::from_text("network.safetensors", &vocab.to_text())?, vocab);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn to_text(&self) -> String {
         let case = CASES[usize::from(self.lowercase)];
         let mut text = format!("{TITLE}\t{}\t{case}\t{}\n", self.tokenizer.name(), self.len());
         for (number, (token, count)) in self.tokens.iter().enumerate() {
@@ -42,7 +54,7 @@ impl Vocab {
             }
             text.push('\n');
         }
-        write_atomically(path, |file| file.write_all(text.as_bytes()))
+        text
     }
 
     /// Reads what [`Vocab::save`] wrote.
@@ -51,7 +63,15 @@ impl Vocab {
     /// When the file cannot be read, or a line of it is not what was written.
     pub fn load(path: impl AsRef<Path>) -> Result<Vocab> {
         let path = path.as_ref();
-        let text = read_text(path)?;
+        Vocab::from_text(path, &read_text(path)?)
+    }
+
+    /// Reads what [`Vocab::to_text`] gave; `path` is the file that errors name.
+    ///
+    /// # Errors
+    /// When a line is not what was given.
+    pub fn from_text(path: impl AsRef<Path>, text: &str) -> Result<Vocab> {
+        let path = path.as_ref();
         let mut lines = text.split_inclusive('\n').enumerate();
         let first = lines.next().map_or("", |(_, line)| line);
         let (tokenizer, lowercase, count) = header(first).ok_or_else(|| {

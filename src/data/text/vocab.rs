@@ -220,8 +220,8 @@ impl Vocab {
     pub fn encode_tokens(&self, tokens: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<i64> {
         let mut numbers = Vec::new();
         for token in tokens {
-            let token = token.as_ref();
-            match self.find(token) {
+            let token = lowered(token.as_ref(), self.lowercase);
+            match self.find(&token) {
                 Some(number) => numbers.push(number),
                 None => fail(format!(
                     "encode: {token:?} is not in the vocabulary of {}, which has no unknown token",
@@ -348,6 +348,7 @@ mod tests {
         let lower = Vocab::with(["The the THE Ähre"], VocabOptions { lowercase: true, ..Default::default() });
         assert_eq!(tokens(&lower), ["<pad>", "<unk>", "the", "ähre"]);
         assert_eq!(lower.encode("ÄHRE The"), [3, 2]);
+        assert_eq!(lower.encode_tokens(["ÄHRE", "The"]), [3, 2]);
         assert_eq!(Vocab::words(["The the"]).len(), 4);
     }
 
