@@ -12,79 +12,21 @@
 //!
 //! Mikolov, Karafiát, Burget, Černocký, Khudanpur, "Recurrent neural network based language model", 2010.
 
-#[path = "support/progress.rs"]
-mod progress;
+#[allow(dead_code, reason = "each example uses a part of what they share")]
+#[path = "support/text/mod.rs"]
+mod text;
 
-use clap::builder::RangedU64ValueParser;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use progress::Progress;
-use std::collections::BTreeMap;
+use clap::Command;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use text::arguments::{self, Arguments, count, file, option, real};
+use text::recurrent::State;
+use text::{CELLS, Progress, Recurrent, Saved, save};
 use wengert::data::text::{Vocab, read_text};
 use wengert::loss::cross_entropy;
-use wengert::nn::{
-    Dropout, Embedding, Gru, GruOptions, Layer, Linear, Lstm, LstmOptions, LstmState, Module, Rnn, RnnOptions, Walk,
-    WalkMut,
-};
+use wengert::nn::{Dropout, Embedding, Layer, Linear, LstmOptions, Module};
 use wengert::optim::{Adam, Optimizer, schedule};
 use wengert::{Error, Rng, Tensor, io, module, record};
-
-enum Recurrent {
-    Lstm(Lstm),
-    Gru(Gru),
-    Rnn(Rnn),
-}
-
-enum State {
-    Lstm(LstmState),
-    Hidden(Tensor),
-}
-
-impl Recurrent {
-    /// `[steps, batch, hidden]` to the same, and the state, cut off from the tape.
-    fn forward(&self, x: &Tensor, state: Option<&State>) -> (Tensor, State) {
-        let hidden = match state {
-            Some(State::Hidden(h)) => Some(h),
-            _ => None,
-        };
-        match self {
-            Recurrent::Lstm(lstm) => {
-                let before = match state {
-                    Some(State::Lstm(state)) => Some(state),
-                    _ => None,
-                };
-                let (y, state) = lstm.forward_with(x, before, None);
-                (y, State::Lstm(state.detach()))
-            }
-            Recurrent::Gru(gru) => {
-                let (y, h) = gru.forward_with(x, hidden, None);
-                (y, State::Hidden(h.detach()))
-            }
-            Recurrent::Rnn(rnn) => {
-                let (y, h) = rnn.forward_with(x, hidden, None);
-                (y, State::Hidden(h.detach()))
-            }
-        }
-    }
-}
-
-impl Module for Recurrent {
-    fn visit(&self, walk: &mut Walk<f32>) {
-        match self {
-            Recurrent::Lstm(lstm) => lstm.visit(walk),
-            Recurrent::Gru(gru) => gru.visit(walk),
-            Recurrent::Rnn(rnn) => rnn.visit(walk),
-        }
-    }
-    fn visit_mut(&mut self, walk: &mut WalkMut<f32>) {
-        match self {
-            Recurrent::Lstm(lstm) => lstm.visit_mut(walk),
-            Recurrent::Gru(gru) => gru.visit_mut(walk),
-            Recurrent::Rnn(rnn) => rnn.visit_mut(walk),
-        }
-    }
-}
 
 struct Writer {
     letters: Embedding,
@@ -97,11 +39,8 @@ module!(Writer { letters, recurrent, next });
 impl Writer {
     fn new(characters: usize, size: &Size, dropout: f64) -> Writer {
         let (hidden, layers) = (size.hidden, size.layers);
-        let recurrent = match size.cell.as_str() {
-            "gru" => Recurrent::Gru(Gru::with(hidden, hidden, GruOptions { layers, dropout, ..Default::default() })),
-            "rnn" => Recurrent::Rnn(Rnn::with(hidden, hidden, RnnOptions { layers, dropout, ..Default::default() })),
-            _ => Recurrent::Lstm(Lstm::with(hidden, hidden, LstmOptions { layers, dropout, ..Default::default() })),
-        };
+        let options = LstmOptions { layers, dropout, ..Default::default() };
+        let recurrent = Recurrent::new(&size.cell, hidden, hidden, options);
         Writer {
             letters: Embedding::new(characters, hidden),
             recurrent,
@@ -110,12 +49,13 @@ impl Writer {
         }
     }
 
-    /// Characters `[steps, batch]` to logits `[steps * batch, characters]` of those that follow, and the state.
+    /// Characters `[steps, batch]` to logits `[steps * batch, characters]` of those that follow, and the state, cut off from
+    /// the tape.
     fn forward(&self, x: &Tensor<i64>, state: Option<&State>) -> (Tensor, State) {
-        let (y, state) = self.recurrent.forward(&self.letters.forward(x), state);
+        let (y, state) = self.recurrent.forward(&self.letters.forward(x), state, None);
         let logits = self.next.forward(&self.dropout.forward(&y));
         let characters = logits.size(-1);
-        (logits.reshape([x.numel(), characters]), state)
+        (logits.reshape([x.numel(), characters]), state.detach())
     }
 }
 
@@ -127,19 +67,11 @@ struct Size {
 }
 
 fn main() -> Result<(), Error> {
-    let found = options().get_matches();
-    let number = |name: &str| *found.get_one::<usize>(name).expect("has a default");
-    let real = |name: &str| *found.get_one::<f64>(name).expect("has a default");
-    let path = |name: &str| found.get_one::<PathBuf>(name);
-    if let Some(&threads) = found.get_one::<usize>("threads") {
-        wengert::set_num_threads(threads);
-    }
-    let smoke = found.get_flag("smoke");
-    let seed = *found.get_one::<u64>("seed").expect("has a default");
-    wengert::seed(seed);
-    let mut rng = Rng::new(seed).stream(1);
+    let given = Arguments::read(options());
+    let smoke = given.smoke();
+    let mut rng = Rng::new(given.seed()).stream(1);
 
-    let mut text = match path("data") {
+    let mut text = match given.path("data") {
         Some(file) => read_text(file)?,
         None => sources()?,
     };
@@ -147,29 +79,29 @@ fn main() -> Result<(), Error> {
         text = text.chars().take(8_000).collect();
     }
     let mut size = Size {
-        cell: found.get_one::<String>("cell").expect("has a default").clone(),
-        hidden: if smoke { number("hidden").min(32) } else { number("hidden") },
-        layers: number("layers"),
+        cell: given.text("cell").expect("has a default").to_string(),
+        hidden: if smoke { given.count("hidden").min(32) } else { given.count("hidden") },
+        layers: given.count("layers"),
     };
-    let vocab = match path("load") {
+    let vocab = match given.path("load") {
         Some(file) => saved(file, &mut size)?,
         None => Vocab::characters(&text),
     };
-    let mut net = Writer::new(vocab.len(), &size, real("dropout"));
-    if let Some(file) = path("load") {
+    let mut net = Writer::new(vocab.len(), &size, given.real("dropout"));
+    if let Some(file) = given.path("load") {
         io::load(file, &mut net)?;
         println!("loaded {}", file.display());
     }
-    let prompt = prompt(&found, &vocab)?;
+    let prompt = prompt(&given, &vocab)?;
     let ids = vocab.try_encode(&text)?;
     let held_out = ids.len() / 10;
     if held_out < 2 {
-        let file = path("data").map_or(Path::new("text"), PathBuf::as_path);
+        let file = given.path("data").unwrap_or(Path::new("text"));
         return Err(Error::malformed(file, None, "a text of at least 20 characters", format!("{} of them", ids.len())));
     }
     let (train, valid) = ids.split_at(ids.len() - held_out);
-    let (batch, steps) = (number("batch-size"), number("seq-len"));
-    let epochs = if smoke { number("epochs").min(1) } else { number("epochs") };
+    let (batch, steps) = (given.count("batch-size"), given.count("seq-len"));
+    let epochs = given.epochs();
     let weights: usize = net.parameters().iter().map(|(_, weights)| weights.numel()).sum();
     println!(
         "{} characters, {} different; {} of {} layers of {}, {weights} parameters\n",
@@ -181,8 +113,8 @@ fn main() -> Result<(), Error> {
     );
 
     let [columns, height] = columns(train, batch);
-    let rate = schedule::cosine(real("lr"), real("lr") / 100.0, epochs * height.div_ceil(steps));
-    let mut optimizer = Adam::new(real("lr"));
+    let rate = schedule::cosine(given.real("lr"), given.real("lr") / 100.0, epochs * height.div_ceil(steps));
+    let mut optimizer = Adam::new(given.real("lr"));
     let mut step = 0;
     let mut valid_loss = None;
     for epoch in 1..=epochs {
@@ -200,7 +132,7 @@ fn main() -> Result<(), Error> {
             let hits = logits.argmax(-1, false).eq(&y).to_vec().into_iter().filter(|&hit| hit).count();
             progress.update(y.numel(), f64::from(loss.item()), hits);
             let mut grads = loss.backward();
-            grads.clip_norm(real("clip"));
+            grads.clip_norm(given.real("clip"));
             optimizer.step(&mut net, &grads);
         }
         let train_loss = progress.finish();
@@ -211,14 +143,16 @@ fn main() -> Result<(), Error> {
             loss / std::f64::consts::LN_2,
             start.elapsed().as_secs_f64()
         );
-        println!("{}\n", write(&net, &vocab, &prompt, 200, real("temperature"), &mut rng));
-        if let Some(file) = path("save") {
-            save(file, &net, &vocab, &size)?;
+        println!("{}\n", write(&net, &vocab, &prompt, 200, given.real("temperature"), &mut rng));
+        if let Some(file) = given.path("save") {
+            let texts = [("characters", vocab.tokens().collect()), ("cell", size.cell.clone())];
+            let sizes = [("hidden", size.hidden.to_string()), ("layers", size.layers.to_string())];
+            save(file, &net, &[texts, sizes].concat())?;
         }
     }
 
-    if let Some(&count) = found.get_one::<usize>("generate") {
-        println!("{}\n", write(&net, &vocab, &prompt, count, real("temperature"), &mut rng));
+    if let Some(count) = given.optional("generate") {
+        println!("{}\n", write(&net, &vocab, &prompt, count, given.real("temperature"), &mut rng));
     }
     let loss = valid_loss.unwrap_or_else(|| evaluate(&net, valid, batch, steps));
     println!("validation loss: {loss:.3} nats/char");
@@ -278,8 +212,8 @@ fn write(net: &Writer, vocab: &Vocab, prompt: &[i64], count: usize, temperature:
 }
 
 /// The numbers of the prompt's characters; without one, of a line's end or whatever character comes first.
-fn prompt(found: &ArgMatches, vocab: &Vocab) -> Result<Vec<i64>, Error> {
-    let text = found.get_one::<String>("prompt").filter(|text| !text.is_empty());
+fn prompt(given: &Arguments, vocab: &Vocab) -> Result<Vec<i64>, Error> {
+    let text = given.text("prompt").filter(|text| !text.is_empty());
     let Some(text) = text else { return Ok(vec![vocab.number("\n").unwrap_or(0)]) };
     let number = |(at, c): (usize, char)| {
         let unknown = || Error::malformed("--prompt", at as u64, "a character of the text", format!("{c:?}"));
@@ -288,31 +222,11 @@ fn prompt(found: &ArgMatches, vocab: &Vocab) -> Result<Vec<i64>, Error> {
     text.char_indices().map(number).collect()
 }
 
-fn save(file: &Path, net: &Writer, vocab: &Vocab, size: &Size) -> Result<(), Error> {
-    let tensors = io::state(net);
-    let texts = [
-        ("characters", vocab.tokens().collect()),
-        ("cell", size.cell.clone()),
-        ("hidden", size.hidden.to_string()),
-        ("layers", size.layers.to_string()),
-    ];
-    let texts: BTreeMap<_, _> = texts.into_iter().map(|(name, text): (_, String)| (name.to_string(), text)).collect();
-    io::save_tensors(file, &tensors, &texts)
-}
-
 /// The characters of a saved network, and its size.
 fn saved(file: &Path, size: &mut Size) -> Result<Vocab, Error> {
-    let saved = io::load_tensors(file)?;
-    let number = |name: &str| {
-        let text = saved.text(name)?;
-        let wrong = || Error::malformed(file, None, format!("a number from 1 as {name}"), format!("{text:?}"));
-        text.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)
-    };
-    let cell = saved.text("cell")?.to_string();
-    if !CELLS.contains(&cell.as_str()) {
-        return Err(Error::malformed(file, None, "lstm, gru or rnn as cell", format!("{cell:?}")));
-    }
-    *size = Size { cell, hidden: number("hidden")?, layers: number("layers")? };
+    let saved = Saved::open(file)?;
+    let cell = saved.one_of("cell", &CELLS)?;
+    *size = Size { cell, hidden: saved.number("hidden")?, layers: saved.number("layers")? };
     Ok(Vocab::characters(saved.text("characters")?))
 }
 
@@ -336,46 +250,22 @@ fn sources() -> Result<String, Error> {
     files.iter().map(read_text).collect()
 }
 
-const CELLS: [&str; 3] = ["lstm", "gru", "rnn"];
-
 fn options() -> Command {
-    let option = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    let count = |name, default: &'static str, help| {
-        let least = if name == "epochs" { 0 } else { 1 };
-        let parser = RangedU64ValueParser::<usize>::new().range(least..);
-        option(name, "N", help).value_parser(parser).default_value(default)
-    };
-    let real = |name, default: &'static str, within: fn(f64) -> bool, help| {
-        let parse = move |text: &str| match text.parse() {
-            Ok(x) if within(x) => Ok(x),
-            _ => Err("out of range or no number"),
-        };
-        option(name, "X", help).value_parser(parse).default_value(default)
-    };
-    let file = |name, help| option(name, "FILE", help).value_parser(value_parser!(PathBuf));
-    let positive = |x: f64| x > 0.0 && x.is_finite();
-    Command::new("char_rnn").about("A recurrent network learns to write, character by character.").args([
-        file("data", "Text in UTF-8 [default: the sources of this crate]"),
-        option("cell", "CELL", "Kind of layer").value_parser(CELLS).default_value("lstm"),
-        count("epochs", "20", "Passes over the text; 0 with --load only tests and writes"),
-        count("batch-size", "64", "Columns of text side by side"),
-        count("seq-len", "64", "Characters through which gradients flow"),
-        count("hidden", "256", "Width of a layer"),
-        count("layers", "2", "Layers on top of each other"),
-        real("dropout", "0.3", |x| (0.0..1.0).contains(&x), "Dropout between layers and behind the last"),
-        real("lr", "0.002", positive, "Learning rate of Adam at first; it falls to a hundredth"),
-        real("clip", "5", positive, "Largest norm of a step's gradients"),
-        real("temperature", "0.8", |x| x >= 0.0 && x.is_finite(), "Boldness of what is written; 0 for none"),
-        option("generate", "N", "Characters to write at the end")
-            .value_parser(RangedU64ValueParser::<usize>::new().range(1..)),
-        option("prompt", "TEXT", "What the network goes on from"),
-        option("seed", "N", "Seed of everything random").value_parser(value_parser!(u64)).default_value("0"),
-        option("threads", "N", "Threads [default: all cores]")
-            .value_parser(RangedU64ValueParser::<usize>::new().range(1..)),
-        file("save", "Save the network after each epoch, as safetensors"),
-        file("load", "Start from a saved network, with its characters and size"),
-        Arg::new("smoke").long("smoke").action(ArgAction::SetTrue).help("A run of seconds on a little text, for tests"),
-    ])
+    Command::new("char_rnn")
+        .about("A recurrent network learns to write, character by character.")
+        .args([
+            file("data", "FILE", "Text in UTF-8 [default: the sources of this crate]"),
+            option("cell", "CELL", "Kind of layer").value_parser(CELLS).default_value("lstm"),
+            count("batch-size", "Columns of text side by side").default_value("64"),
+            count("seq-len", "Characters through which gradients flow").default_value("64"),
+            count("hidden", "Width of a layer").default_value("256"),
+            count("layers", "Layers on top of each other").default_value("2"),
+            real("dropout", "0.3", arguments::dropout, "Dropout between layers and behind the last"),
+            real("lr", "0.002", arguments::positive, "Learning rate of Adam at first; it falls to a hundredth"),
+            real("clip", "5", arguments::positive, "Largest norm of a step's gradients"),
+            real("temperature", "0.8", arguments::not_negative, "Boldness of what is written; 0 for none"),
+            count("generate", "Characters to write at the end"),
+            option("prompt", "TEXT", "What the network goes on from"),
+        ])
+        .args(arguments::common("20"))
 }
