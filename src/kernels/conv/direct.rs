@@ -7,11 +7,14 @@
 
 use super::{After, Conv};
 use crate::element::Float;
-use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Tile, panel_height, scratch, transpose};
+use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Tile, panel_height, part, scratch, transpose};
 use crate::kernels::parallel;
 use crate::kernels::pool::max::{halve_lanes, to_bytes};
 use crate::kernels::simd::Isa;
 use std::ops::Range;
+
+/// Products of one output number for which a panel of weights is kept in the first-level cache: 36 KiB of `f32`.
+const DEPTH: usize = 288;
 
 /// Positions along one axis of the result that see the same taps. Positions and taps are at even distances, in the result
 /// or the kernel and in the source.
@@ -172,8 +175,11 @@ impl<T: Float> Pass<'_, T> {
         let copied = copied::<T>(from_plane, self.from_channels, self.groups);
         let pitch = copied.map_or(from_plane, |[plane, _]| plane);
         let [tall, wide] = &self.classes;
-        let steps = tall.iter().flat_map(|tall| wide.iter().map(move |wide| [tall, wide]));
-        let steps: Vec<Steps> = steps.map(|class| self.steps(class, pitch, width)).collect();
+        let blocks = (self.from_channels * taps).div_ceil(DEPTH).clamp(1, self.from_channels.max(1));
+        let channels = |i: usize| part(self.from_channels, blocks, 1, i);
+        let classes = tall.iter().flat_map(|tall| wide.iter().map(move |wide| [tall, wide]));
+        let steps = |i: usize| classes.clone().map(move |class| self.steps(class, channels(i), pitch, width)).collect();
+        let steps: Vec<Vec<Steps>> = (0..blocks).map(steps).collect();
         let panels = self.to_channels.div_ceil(width);
         let panel_len = self.from_channels * taps * width;
         let plane = self.to_size[0] * self.to_size[1];
@@ -219,16 +225,17 @@ impl<T: Float> Pass<'_, T> {
         });
     }
 
-    /// The steps of the tiles of a class.
-    fn steps(&self, [tall, wide]: [&Class; 2], plane: usize, stride: usize) -> Steps {
+    /// The steps of the tiles of a class, along some channels of the source.
+    fn steps(&self, [tall, wide]: [&Class; 2], channels: Range<usize>, plane: usize, stride: usize) -> Steps {
         let (taps, from_row) = (self.kernel[0] * self.kernel[1], self.from_size[1]);
         let weight = |u: usize, v: usize| (u * self.kernel[1] + v) * stride;
         if wide.taps.is_empty() || tall.taps.is_empty() {
             return Steps { outer: Vec::new(), inner: 0, a_step: 0, b_step: 0 };
         }
         if tall.taps.len() == 1 && wide.taps.len() == 1 {
-            let outer = vec![[0, weight(tall.taps[0][0], wide.taps[0][0])]];
-            return Steps { outer, inner: self.from_channels, a_step: plane, b_step: taps * stride };
+            let weight = channels.start * taps * stride + weight(tall.taps[0][0], wide.taps[0][0]);
+            let outer = vec![[channels.start * plane, weight]];
+            return Steps { outer, inner: channels.len(), a_step: plane, b_step: taps * stride };
         }
         let rows = |c: usize| {
             tall.taps.iter().map(move |&[u, y]| {
@@ -237,7 +244,7 @@ impl<T: Float> Pass<'_, T> {
             })
         };
         let [v, x] = Class::step(&wide.taps);
-        let outer = (0..self.from_channels).flat_map(rows).collect();
+        let outer = channels.flat_map(rows).collect();
         Steps { outer, inner: wide.taps.len(), a_step: x, b_step: v * stride }
     }
 
@@ -278,7 +285,7 @@ impl<T: Float> Pass<'_, T> {
         first: usize,
         weights: &[T],
         source: &Source<T>,
-        steps: &[Steps],
+        steps: &[Vec<Steps>],
         shared: Shared<T>,
     ) {
         let kernels = T::kernels(isa);
@@ -286,18 +293,21 @@ impl<T: Float> Pass<'_, T> {
         let width = stride.min(self.to_channels - first);
         let channel = group * self.to_channels + first;
         let plane = self.to_size[0] * self.to_size[1];
-        let finish = Finish {
+        let last = Finish {
             bias_row: self.after.bias.map_or(std::ptr::null(), |bias| bias[channel..][..width].as_ptr()),
             // The ReLU of the largest is the largest of the ReLUs.
             relu: self.after.relu && self.halving.is_none(),
             ..Finish::NONE
         };
+        let blocks = steps.len();
         scratch(images * plane * stride + SLACK, |result: &mut [T]| {
-            let mut steps = steps.iter();
-            for tall in &self.classes[0] {
-                for wide in &self.classes[1] {
-                    let steps = steps.next().expect("steps for each class");
-                    self.class(kernels, [tall, wide], steps, images, weights, source, width, finish, result);
+            // Weights of a block of channels stay in the first-level cache while they meet all pixels.
+            for (i, steps) in steps.iter().enumerate() {
+                let finish = if i + 1 == blocks { last } else { Finish::NONE };
+                let classes =
+                    self.classes[0].iter().flat_map(|tall| self.classes[1].iter().map(move |wide| [tall, wide]));
+                for (class, steps) in classes.zip(steps) {
+                    self.class(kernels, class, steps, i > 0, images, weights, source, width, finish, result);
                 }
             }
             for n in 0..images {
@@ -338,6 +348,7 @@ impl<T: Float> Pass<'_, T> {
         kernels: &Kernels<T>,
         [tall, wide]: [&Class; 2],
         steps: &Steps,
+        accumulate: bool,
         images: usize,
         weights: &[T],
         source: &Source<T>,
@@ -377,7 +388,7 @@ impl<T: Float> Pass<'_, T> {
                             b_step: steps.b_step,
                             c: result[(to + start * c_pixels) * stride..].as_mut_ptr(),
                             c_stride: c_pixels * stride,
-                            accumulate: false,
+                            accumulate,
                             finish,
                         };
                         // SAFETY: a class holds only taps that lie in the source; a row of weights is a whole tile wide,
