@@ -30,8 +30,8 @@ pub struct ConllOptions {
 /// left out. (Tjong Kim Sang and De Meulder, "Introduction to the CoNLL-2003 shared task", 2003.)
 ///
 /// # Errors
-/// When [`read_text`] fails, a line has another number of columns than the first or not the ones that are asked for, or
-/// there is no sentence.
+/// When [`read_text`] fails, a line has another number of columns than the first or not the ones that are asked for, one of
+/// these is empty, or there is no sentence.
 pub fn read_conll(path: impl AsRef<Path>, options: ConllOptions) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
     let text = read_text(path)?;
@@ -59,8 +59,12 @@ pub fn read_conll(path: impl AsRef<Path>, options: ConllOptions) -> Result<Vec<S
         if count < least {
             return Err(Error::malformed_line(path, i + 1, format!("{least} columns at least"), count));
         }
-        sentence.tokens.push(columns[options.token].to_string());
-        sentence.tags.push(columns[options.tag.unwrap_or(count - 1)].to_string());
+        let [token, tag] = [options.token, options.tag.unwrap_or(count - 1)].map(|column| columns[column].trim());
+        if token.is_empty() || tag.is_empty() {
+            return Err(Error::malformed_line(path, i + 1, "a token and a tag", "an empty column"));
+        }
+        sentence.tokens.push(token.to_string());
+        sentence.tags.push(tag.to_string());
     }
     if !sentence.tokens.is_empty() {
         sentences.push(sentence);
@@ -227,6 +231,10 @@ mod tests {
         assert_eq!(message("narrow", "a\n", usual), "at line 1: expected 2 columns at least, found 1");
         let third = ConllOptions { tag: Some(2), ..usual };
         assert_eq!(message("third", "a O\n", third), "at line 1: expected 3 columns at least, found 2");
+        for text in ["a\tO\n\tO\n", "a\tO\nb\t\n", "a\tO\n \tO\n"] {
+            let expected = "at line 2: expected a token and a tag, found an empty column";
+            assert_eq!(message("empty", text, usual), expected);
+        }
         assert_eq!(message("none", "-DOCSTART- O\n", usual), "expected a sentence, found none");
     }
 

@@ -19,6 +19,7 @@
 mod batch;
 mod bleu;
 mod corpus;
+mod entities;
 mod read;
 mod saved;
 mod tokenizer;
@@ -27,6 +28,7 @@ mod vocab;
 pub use batch::{Padded, Sequences, buckets, pad};
 pub use bleu::bleu;
 pub use corpus::{ConllOptions, Imdb, LabelledTexts, Sentence, read_conll, read_pairs, read_rt_polarity};
+pub use entities::{Entity, entities};
 pub use read::read_text;
 pub use tokenizer::Tokenizer;
 pub use vocab::{Vocab, VocabOptions};
