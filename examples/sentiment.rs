@@ -21,8 +21,9 @@ use clap::Command;
 use std::path::Path;
 use std::time::Instant;
 use text::arguments::{self, Arguments, count, file, option, real};
+use text::recurrent::{CELLS, Recurrent};
 use text::score::{Score, table};
-use text::{Progress, Recurrent, Saved, save};
+use text::{Progress, Saved, forget, save};
 use wengert::data::Dataset;
 use wengert::data::text::{
     Imdb, LabelledTexts, Padded, Sequences, Vocab, VocabOptions, buckets, pad, read_rt_polarity,
@@ -121,7 +122,7 @@ fn main() -> Result<(), Error> {
             optimizer.set_lr(rate(step));
             step += 1;
             let mut x = x_train.batch(&indices);
-            x.tokens = forget(&x, &vocab, given.real("word-dropout"), &mut rng);
+            x.tokens = forget(&x.tokens, &vocab, given.real("word-dropout"), &mut rng);
             let y = labels(&train, &indices);
             let (loss, logits) = record(|| {
                 let logits = net.forward(&x);
@@ -166,14 +167,6 @@ fn labels(texts: &LabelledTexts, indices: &[usize]) -> Tensor<i64> {
     Tensor::from_fn([indices.len()], |i| texts.labels[indices[i]])
 }
 
-/// The words with some of them made unknown, so that what stands for unknown words is learned too.
-fn forget(x: &Padded, vocab: &Vocab, p: f64, rng: &mut Rng) -> Tensor<i64> {
-    let [padding, unknown] = [vocab.padding(), vocab.unknown()].map(|special| special.expect("has one"));
-    let words = x.tokens.to_vec();
-    let forgotten = words.into_iter().map(|word| if word != padding && rng.uniform() < p { unknown } else { word });
-    Tensor::from_vec(forgotten.collect(), x.tokens.dims())
-}
-
 /// The class that the network gives each text.
 fn classes(net: &Classifier, texts: &Sequences) -> Vec<i64> {
     let all: Vec<usize> = (0..texts.len()).collect();
@@ -195,7 +188,7 @@ fn predict(net: &Classifier, vocab: &Vocab, text: &str) -> String {
 fn load(file: &Path, dropout: f64) -> Result<(Classifier, Vocab, Size), Error> {
     let saved = Saved::open(file)?;
     let vocab = saved.open_vocab("words")?;
-    let cell = saved.one_of("cell", &text::CELLS)?;
+    let cell = saved.one_of("cell", &CELLS)?;
     let size = Size { cell, embedding: saved.number("embedding")?, hidden: saved.number("hidden")? };
     let mut net = Classifier::new(vocab.len(), &size, dropout);
     wengert::io::load(file, &mut net)?;
@@ -267,7 +260,7 @@ fn options() -> Command {
                 "DIR",
                 "Folder with rt-polarity.neg and .pos, or with IMDB's train and test [default: built-in]",
             ),
-            option("cell", "CELL", "Kind of layer").value_parser(text::CELLS).default_value("lstm"),
+            option("cell", "CELL", "Kind of layer").value_parser(CELLS).default_value("lstm"),
             count("batch-size", "Texts per step").default_value("32"),
             count("embedding", "Numbers of a word's vector").default_value("64"),
             count("hidden", "Width of the layer in each direction").default_value("64"),

@@ -45,10 +45,10 @@ impl<'a> Saved<'a> {
         Vocab::from_text(self.path, self.text(name)?)
     }
 
-    /// A vocabulary with padding and a token for unknown ones.
+    /// A vocabulary with padding, number 0, and a token for unknown ones.
     pub fn open_vocab(&self, name: &str) -> Result<Vocab, Error> {
         let vocab = self.vocab(name)?;
-        if vocab.padding().is_none() || vocab.unknown().is_none() {
+        if vocab.padding() != Some(0) || vocab.unknown().is_none() {
             let expected = format!("a padding and an unknown token in {name}");
             return Err(Error::malformed(self.path, None, expected, "a vocabulary without"));
         }

@@ -12,6 +12,12 @@ pub struct Score {
 }
 
 impl Score {
+    pub fn add(&mut self, other: Score) {
+        self.right += other.right;
+        self.found += other.found;
+        self.there += other.there;
+    }
+
     pub fn precision(&self) -> f64 {
         self.right as f64 / self.found.max(1) as f64
     }
