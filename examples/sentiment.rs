@@ -231,11 +231,11 @@ fn data(given: &Arguments, rng: &mut Rng) -> Result<[LabelledTexts; 2], Error> {
 /// Every tenth text of each class is not learned from.
 fn held_out(all: LabelledTexts) -> [LabelledTexts; 2] {
     let mut parts = [(); 2].map(|()| LabelledTexts::default());
-    let mut counts = [0; CLASSES.len()];
+    let mut counts = [0_usize; CLASSES.len()];
     for (text, label) in all.texts.into_iter().zip(all.labels) {
         let count = &mut counts[label as usize];
         *count += 1;
-        let part = &mut parts[usize::from(*count % 10 == 0)];
+        let part = &mut parts[usize::from(count.is_multiple_of(10))];
         part.texts.push(text);
         part.labels.push(label);
     }

@@ -152,7 +152,7 @@ fn first_name(kept: bool, rng: &mut Rng) -> &'static str {
 
 /// Whether a name is kept for the test.
 fn is_kept(number: usize) -> bool {
-    number % 4 == 0
+    number.is_multiple_of(4)
 }
 
 fn pick<'a>(from: &[&'a str], rng: &mut Rng) -> &'a str {
