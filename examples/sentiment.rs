@@ -1,6 +1,6 @@
 //! A recurrent network tells whether a review is positive or negative.
 //!
-//! `cargo run --release --example sentiment` trains it on sentences put together by code, offline: expect 98 to 99 % on other
+//! `cargo run --release --example sentiment` trains it on sentences put together by code, offline: expect 97 to 99 % on other
 //! such sentences, in seconds. `-- --data DIR` takes the folder that holds rt-polarity.neg and rt-polarity.pos, sentences of
 //! film reviews, every tenth of which is held out: expect 76 to 78 %, in half a minute on two cores. A folder with IMDB's train
 //! and test will do too. `--predict TEXT` classifies a text of yours, at once with `--load FILE`; `-- --help` lists the options.
