@@ -30,14 +30,19 @@ pub(super) fn color(number: usize) -> RGBColor {
     RGBColor(r, g, b)
 }
 
+/// Makes [`FONT`] known, without which no text has a size.
+pub(super) fn provide_font() {
+    // Registered twice it is the same font.
+    let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
+}
+
 /// What `draw` draws on a white picture of this width and height, as `[3, height, width]`.
 #[track_caller]
 pub(super) fn canvas([width, height]: [usize; 2], draw: impl FnOnce(&Area) -> Drawn) -> Tensor {
     ensure(width.min(height) >= 100, || {
         format!("plot: {width} x {height}: expected a picture of at least 100 x 100 pixels")
     });
-    // Registered twice it is the same font.
-    let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
+    provide_font();
     let mut pixels = vec![0; width * height * 3];
     let area = BitMapBackend::with_buffer(&mut pixels, (width as u32, height as u32)).into_drawing_area();
     let drawn = area.fill(&WHITE).map_err(Into::into).and_then(|()| draw(&area)).and_then(|()| Ok(area.present()?));

@@ -1,6 +1,6 @@
 //! Matrices as fields of colour.
 
-use super::canvas::{Area, Drawn, FONT, INK, canvas};
+use super::canvas::{Area, Drawn, FONT, INK, canvas, provide_font};
 use crate::shape::{ensure, fail};
 use crate::tensor::Tensor;
 use plotters::prelude::*;
@@ -23,6 +23,7 @@ const NUMBER_WIDTH: i32 = 60;
 /// When the shape is another one, a side is 0, or there are names but not one for each row or column.
 #[track_caller]
 pub fn heat_map(title: &str, matrix: &Tensor, rows: &[impl AsRef<str>], columns: &[impl AsRef<str>]) -> Tensor {
+    provide_font();
     let rows: Vec<&str> = rows.iter().map(AsRef::as_ref).collect();
     let columns: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
     let &[height, width] = matrix.shape() else {
