@@ -3,8 +3,8 @@
 use super::Dataset;
 use crate::rng::{Rng, with_thread_rng};
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 /// Gives out a data set in batches, epoch by epoch.
@@ -32,21 +32,22 @@ pub struct DataLoader<D> {
     shuffle: bool,
     drop_last: bool,
     prefetch: usize,
-    rng: Rng,
+    /// Set at the first epoch where [`DataLoader::seed`] has not done so.
+    rng: OnceLock<Rng>,
 }
 
 impl<D: Dataset + 'static> DataLoader<D> {
     /// Batches of `batch_size` samples in the order of the data, the last one with what is left, made when asked for.
     ///
-    /// The seed is drawn from the thread's generator ([`crate::seed`]) unless [`DataLoader::seed`] sets one.
+    /// Unless [`DataLoader::seed`] sets a seed, the first epoch draws one from the thread's generator ([`crate::seed`]).
     ///
     /// # Panics
     /// When `batch_size` is 0.
     #[track_caller]
     pub fn new(dataset: D, batch_size: usize) -> DataLoader<D> {
         check(batch_size);
-        let rng = Rng::new(with_thread_rng(Rng::next_u64));
-        DataLoader { dataset: Arc::new(dataset), batch_size, shuffle: false, drop_last: false, prefetch: 0, rng }
+        let (dataset, rng) = (Arc::new(dataset), OnceLock::new());
+        DataLoader { dataset, batch_size, shuffle: false, drop_last: false, prefetch: 0, rng }
     }
 
     /// Whether every epoch has a random order of its own.
@@ -57,7 +58,7 @@ impl<D: Dataset + 'static> DataLoader<D> {
 
     /// Sets what the order of every epoch follows from, together with its number.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.rng = Rng::new(seed);
+        self.rng = Rng::new(seed).into();
         self
     }
 
@@ -102,7 +103,7 @@ impl<D: Dataset + 'static> DataLoader<D> {
     /// are not made.
     pub fn rest_of_epoch(&self, epoch: u64, first: usize) -> Epoch<D> {
         let mut order: Vec<usize> = (0..self.dataset.len()).collect();
-        let rng = self.rng.stream(epoch);
+        let rng = self.rng.get_or_init(|| Rng::new(with_thread_rng(Rng::next_u64))).stream(epoch);
         if self.shuffle {
             rng.clone().shuffle(&mut order);
         }
@@ -351,6 +352,7 @@ mod tests {
         let (first, second) = (order(), order());
         assert_ne!(first, second);
         crate::seed(5);
+        DataLoader::new(numbers(100), 100).shuffle(true).seed(1).epoch(0).next();
         assert_eq!(order(), first);
     }
 
