@@ -33,6 +33,11 @@ impl Options {
 
     /// [`Options::parse`] with options of one example alone.
     pub fn parse_with(about: &'static str, more: impl IntoIterator<Item = Arg>) -> (Options, ArgMatches) {
+        Options::parse_changed(about, |command| command.args(more))
+    }
+
+    /// [`Options::parse`] with changes: other defaults, other words, options of one example alone.
+    pub fn parse_changed(about: &'static str, change: impl FnOnce(Command) -> Command) -> (Options, ArgMatches) {
         let at_least_one = || value_parser!(u64).range(1..);
         let command = Command::new("example").about(about).args([
             file("data", "DIR", "Folder with MNIST's four IDX files, gzipped or plain [default: built-in digits]"),
@@ -67,7 +72,7 @@ impl Options {
             flag("eval", "Only test, do not train; with --load"),
             flag("smoke", "A run of seconds on a little data, for tests"),
         ]);
-        let found = command.args(more).get_matches();
+        let found = change(command).get_matches();
         if let Some(&threads) = found.get_one::<u64>("threads") {
             wengert::set_num_threads(threads as usize);
         }
@@ -115,11 +120,13 @@ pub fn folder(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(|e| Error::io(path, "a folder for pictures", e))
 }
 
-fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+/// An option that takes a path.
+pub fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).value_parser(value_parser!(PathBuf)).help(help)
 }
 
-fn flag(name: &'static str, help: &'static str) -> Arg {
+/// An option that is there or not.
+pub fn flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 

@@ -27,16 +27,22 @@ impl Progress {
 
     /// After a batch of `samples`, with its mean loss and the number of right answers.
     pub fn update(&mut self, samples: usize, loss: f64, hits: usize) {
-        self.seen += samples;
         self.hits += hits;
         self.losses += loss * samples as f64;
+        let seen = (self.seen + samples) as f64;
+        let (loss, accuracy) = (self.losses / seen, 100.0 * self.hits as f64 / seen);
+        self.advance(samples, || format!("loss {loss:.4}, accuracy {accuracy:.2}%"));
+    }
+
+    /// After a batch of `samples`, with what there is to say of it.
+    pub fn advance(&mut self, samples: usize, message: impl FnOnce() -> String) {
+        self.seen += samples;
         let due = self.lines < LINES && self.seen * LINES >= (self.lines + 1) * self.total;
         if self.bar.is_hidden() && !due {
             return;
         }
         let speed = self.seen as f64 / self.start.elapsed().as_secs_f64();
-        let accuracy = 100.0 * self.hits as f64 / self.seen as f64;
-        let message = format!("loss {:.4}, accuracy {accuracy:.2}%, {speed:.0} samples/s", self.mean_loss());
+        let message = format!("{}, {speed:.0} samples/s", message());
         if self.bar.is_hidden() {
             let left = (self.total - self.seen.min(self.total)) as f64 / speed;
             println!("{} {:>3}% {message}, {left:.0}s left", self.name, 100 * self.seen / self.total.max(1));
