@@ -28,7 +28,7 @@ pub struct Options {
 impl Options {
     /// Reads the command line, sets the number of threads; ends the program on `--help` and on a mistake.
     pub fn parse(about: &'static str) -> Options {
-        Options::parse_with(about, []).0
+        Options::parse_with(about, "5", []).0
     }
 
     /// [`Options::parse`] with options of one example alone.
@@ -38,13 +38,19 @@ impl Options {
 
     /// [`Options::parse`] with changes: other defaults, other words, options of one example alone.
     pub fn parse_changed(about: &'static str, change: impl FnOnce(Command) -> Command) -> (Options, ArgMatches) {
+    /// [`Options::parse`] with another number of epochs, and options of one example alone.
+    pub fn parse_with(
+        about: &'static str,
+        epochs: &'static str,
+        more: impl IntoIterator<Item = Arg>,
+    ) -> (Options, ArgMatches) {
         let at_least_one = || value_parser!(u64).range(1..);
         let command = Command::new("example").about(about).args([
             file("data", "DIR", "Folder with MNIST's four IDX files, gzipped or plain [default: built-in digits]"),
             Arg::new("epochs")
                 .long("epochs")
                 .value_parser(value_parser!(u64))
-                .default_value("5")
+                .default_value(epochs)
                 .help("Passes over the data"),
             Arg::new("batch-size")
                 .long("batch-size")
@@ -122,6 +128,16 @@ pub fn folder(path: &Path) -> Result<(), Error> {
 
 /// An option that takes a path.
 pub fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+/// An option with a number of at least 0.
+pub fn real(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    let parse = |text: &str| match text.parse() {
+        Ok(x) if x >= 0.0 && f64::is_finite(x) => Ok(x),
+        _ => Err("expected a number of at least 0"),
+    };
+    Arg::new(name).long(name).value_name("X").value_parser(parse).default_value(default).help(help)
+}
+
+fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).value_parser(value_parser!(PathBuf)).help(help)
 }
 

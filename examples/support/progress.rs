@@ -1,5 +1,7 @@
 //! A progress bar with loss, accuracy, speed and time left; plain lines where the output is no terminal.
 
+#![allow(dead_code, reason = "each example takes what it needs")]
+
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Instant;
 
@@ -32,6 +34,13 @@ impl Progress {
         let seen = (self.seen + samples) as f64;
         let (loss, accuracy) = (self.losses / seen, 100.0 * self.hits as f64 / seen);
         self.advance(samples, || format!("loss {loss:.4}, accuracy {accuracy:.2}%"));
+    }
+
+    /// After a batch of `samples`, with its mean loss.
+    pub fn update_loss(&mut self, samples: usize, loss: f64) {
+        self.losses += loss * samples as f64;
+        let loss = self.losses / (self.seen + samples) as f64;
+        self.advance(samples, || format!("loss {loss:.4}"));
     }
 
     /// After a batch of `samples`, with what there is to say of it.

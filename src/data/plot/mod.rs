@@ -166,7 +166,11 @@ fn extent(values: impl Iterator<Item = f64>, given: Option<[f64; 2]>, log: bool)
     }
     // Between numbers that are all but equal there is no room for ticks.
     let size = start.abs().max(end.abs());
-    let margin = if end - start > 1e-6 * size { 0.02 * (end - start) } else { 0.5 * size.max(f64::MIN_POSITIVE) };
+    let margin = match end - start {
+        width if width > 1e-6 * size => 0.02 * width,
+        _ if size > 0.0 => 0.5 * size,
+        _ => 0.5,
+    };
     start - margin..end + margin
 }
 
@@ -203,8 +207,10 @@ fn draw_on(area: &Area, axes: &Axes, series: &[(&str, Marks)], [x, y]: [Range<f6
         let color = color(number);
         let drawn = match marks {
             Marks::Line(points) => {
-                let parts = points.split(|point| !visible(point)).filter(|part| !part.is_empty());
-                chart.draw_series(parts.map(|part| PathElement::new(part, color.stroke_width(2))))?
+                let parts = || points.split(|point| !visible(point)).filter(|part| !part.is_empty());
+                let alone = parts().filter(|part| part.len() == 1);
+                chart.draw_series(alone.map(|part| Circle::new(part[0], 2, color.filled())))?;
+                chart.draw_series(parts().map(|part| PathElement::new(part, color.stroke_width(2))))?
             }
             Marks::Dots(points, radius) => {
                 let points = points.iter().filter(|point| visible(point));
@@ -268,6 +274,8 @@ mod tests {
         let line = |y: [f64; 4]| count(&lines(&axes, &[("", &[0, 1, 2, 3].map(|i| (i as f64, y[i])))]), 0);
         let whole = line([0.0, 1.0, 0.5, 1.0]);
         assert!((1..whole).contains(&line([0.0, 1.0, f64::NAN, 1.0])));
+        // A point alone is a dot.
+        assert!(line([f64::NAN, 1.0, f64::NAN, f64::NAN]) > 0);
         let all = [f64::NAN, f64::INFINITY, -f64::MAX, f64::NAN];
         assert_eq!(line(all), 0);
         assert_eq!(count(&lines(&Axes::default(), &[]), 0), 0);
