@@ -28,7 +28,7 @@ pub struct Options {
 impl Options {
     /// Reads the command line, sets the number of threads; ends the program on `--help` and on a mistake.
     pub fn parse(about: &'static str) -> Options {
-        Options::parse_with(about, "5", []).0
+        Options::parse_with(about, ["5", "0.001"], []).0
     }
 
     /// [`Options::parse`] with options of one example alone.
@@ -39,9 +39,10 @@ impl Options {
     /// [`Options::parse`] with changes: other defaults, other words, options of one example alone.
     pub fn parse_changed(about: &'static str, change: impl FnOnce(Command) -> Command) -> (Options, ArgMatches) {
     /// [`Options::parse`] with another number of epochs, and options of one example alone.
+    /// [`Options::parse`] with other defaults of the epochs and the learning rate, and options of one example alone.
     pub fn parse_with(
         about: &'static str,
-        epochs: &'static str,
+        [epochs, lr]: [&'static str; 2],
         more: impl IntoIterator<Item = Arg>,
     ) -> (Options, ArgMatches) {
         let at_least_one = || value_parser!(u64).range(1..);
@@ -57,11 +58,7 @@ impl Options {
                 .value_parser(at_least_one())
                 .default_value("64")
                 .help("Images per step"),
-            Arg::new("lr")
-                .long("lr")
-                .value_parser(value_parser!(f64))
-                .default_value("0.001")
-                .help("Learning rate of Adam"),
+            Arg::new("lr").long("lr").value_parser(value_parser!(f64)).default_value(lr).help("Learning rate of Adam"),
             Arg::new("seed")
                 .long("seed")
                 .value_parser(value_parser!(u64))
@@ -74,7 +71,7 @@ impl Options {
                 .help("Threads [default: all cores]"),
             file("save", "FILE", "Save the network after each epoch, as safetensors"),
             file("load", "FILE", "Start from a saved network"),
-            file("plot", "DIR", "Write pictures and the loss curve as PNG"),
+            file("plot", "DIR", "Write pictures as PNG").visible_alias("out"),
             flag("eval", "Only test, do not train; with --load"),
             flag("smoke", "A run of seconds on a little data, for tests"),
         ]);
