@@ -123,7 +123,7 @@ impl Map<'_> {
         for (x, y, pos) in [(largest, top, VPos::Top), (least, bottom, VPos::Bottom)] {
             if x.is_finite() {
                 let at = (scale + SCALE_WIDTH + GAP, y);
-                text(&super::tick(f64::from(x), false), 12, at, Pos::new(HPos::Left, pos), flat.clone())?;
+                text(&super::tick(f64::from(x), false, 0.0), 12, at, Pos::new(HPos::Left, pos), flat.clone())?;
             }
         }
         Ok(())

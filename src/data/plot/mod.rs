@@ -187,19 +187,20 @@ fn draw(axes: &Axes, series: &[(&str, Marks)]) -> Tensor {
 }
 
 fn draw_on(area: &Area, axes: &Axes, series: &[(&str, Marks)], [x, y]: [Range<f64>; 2]) -> Drawn {
+    let [width, height] = [x.end - x.start, y.end - y.start];
     let mut chart = ChartBuilder::on(area)
         .caption(axes.title, (FONT, 20))
         .margin(15)
         .x_label_area_size(45)
         .y_label_area_size(65)
         .build_cartesian_2d(x, y)?;
-    let labels = |log| move |value: &f64| tick(*value, log);
+    let labels = |log, size| move |value: &f64| tick(*value, log, size);
     chart
         .configure_mesh()
         .x_desc(axes.x)
         .y_desc(axes.y)
-        .x_label_formatter(&labels(axes.log_x))
-        .y_label_formatter(&labels(axes.log_y))
+        .x_label_formatter(&labels(axes.log_x, width))
+        .y_label_formatter(&labels(axes.log_y, height))
         .label_style((FONT, 14))
         .light_line_style(WHITE)
         .draw()?;
@@ -237,8 +238,9 @@ fn draw_on(area: &Area, axes: &Axes, series: &[(&str, Marks)], [x, y]: [Range<f6
     Ok(())
 }
 
-/// A number at an axis, without what rounding adds to it.
-fn tick(value: f64, log: bool) -> String {
+/// A number at an axis of this size, without what rounding adds to it.
+fn tick(value: f64, log: bool, size: f64) -> String {
+    let value = if value.abs() < 1e-9 * size { 0.0 } else { value };
     let shown = if log { format!("{:.1e}", 10f64.powf(value)) } else { format!("{value:.5e}") };
     let shown: f64 = shown.parse().unwrap_or(value);
     if shown != 0.0 && !(1e-4..1e6).contains(&shown.abs()) { format!("{shown:e}") } else { format!("{shown}") }
@@ -301,8 +303,8 @@ mod tests {
         let logarithmic = lines(&axes, &[("", &geometric)]);
         let linear = lines(&Axes { log_y: false, ..axes }, &[("", &straight)]);
         assert_eq!(count(&logarithmic, 0), count(&linear, 0));
-        assert_eq!([tick(-1.0, true), tick(0.5, true), tick(-7.0, true)], ["0.1", "3.2", "1e-7"]);
-        assert_eq!([tick(0.1 + 0.2, false), tick(2e3, false), tick(-3e7, false)], ["0.3", "2000", "-3e7"]);
+        assert_eq!([tick(-1.0, true, 8.0), tick(0.5, true, 8.0), tick(-7.0, true, 8.0)], ["0.1", "3.2", "1e-7"]);
+        assert_eq!([0.1 + 0.2, 2e3, -3e7, 7e-18].map(|x| tick(x, false, 0.5)), ["0.3", "2000", "-3e7", "0"]);
     }
 
     #[test]
