@@ -333,7 +333,7 @@ fn options() -> (Options, ArgMatches) {
             .mut_arg("lr", |arg| arg.default_value("0.0002"))
             .mut_arg("save", |arg| arg.help("Keep the run after each epoch, to go on from"))
             .mut_arg("load", |arg| arg.long("resume").help("Go on with a run that was kept; with the same options"))
-            .mut_arg("plot", |arg| arg.long("out").help("Write what is drawn and the losses as PNG, after each epoch"))
+            .mut_arg("plot", |arg| arg.help("Write what is drawn and the losses as PNG, after each epoch"))
             .mut_arg("eval", |arg| arg.help("Only judge, do not train; with --resume"))
             .args([
                 loss.help("What the networks learn from"),

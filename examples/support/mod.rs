@@ -28,37 +28,41 @@ pub struct Options {
 impl Options {
     /// Reads the command line, sets the number of threads; ends the program on `--help` and on a mistake.
     pub fn parse(about: &'static str) -> Options {
-        Options::parse_with(about, ["5", "0.001"], []).0
+        Options::parse_changed(about, |command| command).0
     }
 
-    /// [`Options::parse`] with options of one example alone.
-    pub fn parse_with(about: &'static str, more: impl IntoIterator<Item = Arg>) -> (Options, ArgMatches) {
-        Options::parse_changed(about, |command| command.args(more))
-    }
-
-    /// [`Options::parse`] with changes: other defaults, other words, options of one example alone.
-    pub fn parse_changed(about: &'static str, change: impl FnOnce(Command) -> Command) -> (Options, ArgMatches) {
-    /// [`Options::parse`] with another number of epochs, and options of one example alone.
     /// [`Options::parse`] with other defaults of the epochs and the learning rate, and options of one example alone.
     pub fn parse_with(
         about: &'static str,
         [epochs, lr]: [&'static str; 2],
         more: impl IntoIterator<Item = Arg>,
     ) -> (Options, ArgMatches) {
+        Options::parse_changed(about, |command| {
+            let command = command.mut_arg("epochs", |arg| arg.default_value(epochs));
+            command.mut_arg("lr", |arg| arg.default_value(lr)).args(more)
+        })
+    }
+
+    /// [`Options::parse`] with changes: other defaults, other words, options of one example alone.
+    pub fn parse_changed(about: &'static str, change: impl FnOnce(Command) -> Command) -> (Options, ArgMatches) {
         let at_least_one = || value_parser!(u64).range(1..);
         let command = Command::new("example").about(about).args([
             file("data", "DIR", "Folder with MNIST's four IDX files, gzipped or plain [default: built-in digits]"),
             Arg::new("epochs")
                 .long("epochs")
                 .value_parser(value_parser!(u64))
-                .default_value(epochs)
+                .default_value("5")
                 .help("Passes over the data"),
             Arg::new("batch-size")
                 .long("batch-size")
                 .value_parser(at_least_one())
                 .default_value("64")
                 .help("Images per step"),
-            Arg::new("lr").long("lr").value_parser(value_parser!(f64)).default_value(lr).help("Learning rate of Adam"),
+            Arg::new("lr")
+                .long("lr")
+                .value_parser(value_parser!(f64))
+                .default_value("0.001")
+                .help("Learning rate of Adam"),
             Arg::new("seed")
                 .long("seed")
                 .value_parser(value_parser!(u64))
@@ -123,8 +127,6 @@ pub fn folder(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(|e| Error::io(path, "a folder for pictures", e))
 }
 
-/// An option that takes a path.
-pub fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
 /// An option with a number of at least 0.
 pub fn real(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     let parse = |text: &str| match text.parse() {
@@ -134,7 +136,8 @@ pub fn real(name: &'static str, default: &'static str, help: &'static str) -> Ar
     Arg::new(name).long(name).value_name("X").value_parser(parse).default_value(default).help(help)
 }
 
-fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+/// An option that takes a path.
+pub fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).value_parser(value_parser!(PathBuf)).help(help)
 }
 

@@ -108,7 +108,7 @@ mod tests {
         let mut a = vec![0.0; l.len()];
         for (l, a) in l.chunks_mut((n * n).max(1)).zip(a.chunks_mut((n * n).max(1))) {
             for i in 0..n {
-                l[i * n + i] = 1.5 + l[i * n + i];
+                l[i * n + i] += 1.5;
                 l[i * n + i + 1..(i + 1) * n].fill(0.0);
             }
             for i in 0..n {
