@@ -146,7 +146,7 @@ fn try_forward_and_try_from_vec_give_errors_instead() {
     assert_eq!(net.try_forward(&zeros(&[3, 4])).unwrap().shape(), [3, 2]);
     match net.try_forward(&zeros(&[3, 5])) {
         Err(Error::Shape(message)) => {
-            assert_eq!(message, "linear: [3, 5] x [8, 4]^T: expected inputs of size 4 (in Linear)");
+            assert_eq!(message, "linear_relu: [3, 5] x [8, 4]^T: expected inputs of size 4 (in Linear)");
         }
         other => panic!("{other:?}"),
     }
