@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --example denoise` trains it on digits drawn by code, offline. `-- --data DIR` takes the four IDX files
 //! of MNIST in DIR instead: the noise leaves 14.0 dB, and after the first of 3 epochs it was 25.4 dB on the test set. `--noise X`
-//! takes more or less noise, and `--plot DIR` shows what becomes of ten test digits. `-- --help` lists the options.
+//! takes more or less noise, and `--plot DIR` shows what becomes of ten test digits. Ctrl-C keeps the run in a file, `--save FILE` does
+//! so after each epoch, and `--resume FILE` goes on, to the same bits as without a stop. `-- --help` lists the options.
 //!
 //! On the way down the network sees more and more of the digit and less and less of where it was; on the way up each level
 //! gets its details back from the same level of the way down. Ronneberger, Fischer, Brox, "U-Net: Convolutional networks for
@@ -10,7 +11,9 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::Instant;
+use support::run::{self, Run};
 use support::{Options, Progress};
 use wengert::data::image::{grid, write_png};
 use wengert::data::plot::{Axes, lines};
@@ -19,7 +22,7 @@ use wengert::loss::mse_loss;
 use wengert::nn::{Conv2d, Conv2dOptions, ConvTranspose2d, ConvTranspose2dOptions, Layer, MaxPool2d};
 use wengert::ops::cat;
 use wengert::optim::{Adam, Optimizer, schedule};
-use wengert::{Error, Rng, Tensor, io, module, record};
+use wengert::{Error, Rng, Tensor, module, record};
 
 struct UNet {
     down1: Conv2d,
@@ -72,43 +75,50 @@ impl Layer for UNet {
 fn main() -> Result<(), Error> {
     let noise = support::real("noise", "0.2", "Standard deviation of the noise, where paper is 0 and ink is 1");
     let about = "A convolutional autoencoder takes the noise off handwritten digits.";
-    let (options, found) = Options::parse_with(about, ["3", "0.001"], [noise]);
+    let (options, found) = Options::parse_resumable(about, ["3", "0.001"], [noise]);
     let noise = *found.get_one::<f64>("noise").expect("has a default") as f32;
     wengert::seed(options.seed);
     let Mnist { train, test } = options.digits()?;
     let mut net = UNet::new();
     println!("{}\n", net.summary(&[1, 1, train.height, train.width]));
-    if let Some(file) = &options.load {
-        io::load(file, &mut net)?;
-        println!("loaded {}", file.display());
-    }
 
-    let mut losses = Vec::new();
+    let mut optimizer = Adam::new(options.lr);
+    let mut run = Run::new(&options, &format!("noise {noise}"));
+    if let Some(file) = &options.load {
+        run.resume(file, &mut net, &mut optimizer)?;
+    }
     if !options.eval {
+        run::watch_for_stop();
         let loader = DataLoader::new(train, options.batch_size).shuffle(true).seed(options.seed).prefetch(2);
         let rate = schedule::cosine(options.lr, options.lr / 100.0, loader.len() * options.epochs as usize);
-        let mut optimizer = Adam::new(options.lr);
-        for epoch in 0..options.epochs {
+        while run.epoch < options.epochs {
             let start = Instant::now();
-            let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), loader.dataset().len());
-            for (clean, _) in loader.epoch(epoch) {
+            let left = loader.dataset().len().saturating_sub(run.batch * options.batch_size);
+            let mut progress = Progress::new(format!("epoch {}/{}", run.epoch + 1, options.epochs), left);
+            for (clean, _) in loader.rest_of_epoch(run.epoch, run.batch) {
                 // New noise each time, so that none can be learned by heart.
                 let noisy = &clean + Tensor::randn(clean.dims()) * noise;
                 let loss = record(|| mse_loss(&net.forward(&noisy), &clean));
-                optimizer.set_lr(rate(losses.len()));
-                losses.push(f64::from(loss.item()));
-                progress.update_loss(clean.size(0), losses[losses.len() - 1]);
+                optimizer.set_lr(rate(run.losses.len()));
+                run.step(loss.item());
+                progress.update_loss(clean.size(0), f64::from(loss.item()));
                 optimizer.step(&mut net, &loss.backward());
+                if run::is_stopped() {
+                    progress.finish();
+                    let file = options.save.as_deref().unwrap_or(Path::new("denoise.safetensors"));
+                    return run.stop(file, &net, &optimizer);
+                }
             }
+            run.end_epoch();
             let train_loss = progress.finish();
             println!(
                 "epoch {}: train loss {train_loss:.5}, test PSNR {:.2} dB, {:.1} s",
-                epoch + 1,
+                run.epoch,
                 evaluate(&net, &test, noise, options.seed).denoised,
                 start.elapsed().as_secs_f64()
             );
             if let Some(file) = &options.save {
-                io::save(file, &net)?;
+                run.save(file, &net, &optimizer)?;
             }
         }
     }
@@ -117,6 +127,7 @@ fn main() -> Result<(), Error> {
     if let Some(dir) = &options.plot {
         support::folder(dir)?;
         let axes = Axes { title: "training loss, mean of 20 steps", x: "step", log_y: true, ..Axes::default() };
+        let losses: Vec<f64> = run.losses.iter().map(|&loss| loss.into()).collect();
         write_png(dir.join("loss.png"), &lines(&axes, &[("", &support::smoothed(&losses, 20))]))?;
         write_png(dir.join("denoised.png"), &result.picture)?;
         println!("\nwrote {}/loss.png and denoised.png: noisy, denoised, clean", dir.display());

@@ -24,9 +24,8 @@ use clap::{Arg, ArgMatches, value_parser};
 use judge::{Judge, Quality, Reader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use support::{Options, Progress, file, flag};
+use support::{Options, Progress, file, flag, run};
 use wengert::data::image::{Animation, GridOptions, grid_with, read_png, write_png};
 use wengert::data::plot::{Axes, lines};
 use wengert::data::{DataLoader, Dataset, Mnist};
@@ -278,10 +277,7 @@ impl Gan {
 
     fn resume(&mut self, file: &Path, reader: &mut Reader) -> Result<(), Error> {
         let saved = Checkpoint::load(file)?;
-        let recipe: String = saved.value("recipe")?;
-        if recipe != self.recipe.text {
-            return Err(Error::malformed(file, None, format!("a run with {}", self.recipe.text), recipe));
-        }
+        run::same_recipe(file, &saved, &self.recipe.text)?;
         saved.restore_model("generator", &mut self.generator)?;
         saved.restore_model("average", &mut self.average)?;
         saved.restore_model("discriminator", &mut self.discriminator)?;
@@ -327,22 +323,14 @@ fn options() -> (Options, ArgMatches) {
     let ema = Arg::new("ema").long("ema").value_name("DECAY").value_parser(value_parser!(f64)).default_value("0.999");
     let critic_steps = Arg::new("critic-steps").long("critic-steps").value_name("N");
     let critic_steps = critic_steps.value_parser(value_parser!(u64).range(1..));
-    Options::parse_changed("A network learns to draw digits.", |command| {
-        command
-            .mut_arg("epochs", |arg| arg.default_value("20"))
-            .mut_arg("lr", |arg| arg.default_value("0.0002"))
-            .mut_arg("save", |arg| arg.help("Keep the run after each epoch, to go on from"))
-            .mut_arg("load", |arg| arg.long("resume").help("Go on with a run that was kept; with the same options"))
-            .mut_arg("plot", |arg| arg.help("Write what is drawn and the losses as PNG, after each epoch"))
-            .mut_arg("eval", |arg| arg.help("Only judge, do not train; with --resume"))
-            .args([
-                loss.help("What the networks learn from"),
-                ema.help("Of the moving average that draws; 0 for none"),
-                critic_steps.help("Steps of the discriminator for one of the generator [default: 1; wgan-gp: 5]"),
-                flag("conditional", "Draw the digit that is asked for"),
-                file("classifier", "FILE", "Judge with a network that mnist_cnn saved [default: train one]"),
-            ])
-    })
+    let more = [
+        loss.help("What the networks learn from"),
+        ema.help("Of the moving average that draws; 0 for none"),
+        critic_steps.help("Steps of the discriminator for one of the generator [default: 1; wgan-gp: 5]"),
+        flag("conditional", "Draw the digit that is asked for"),
+        file("classifier", "FILE", "Judge with a network that mnist_cnn saved [default: train one]"),
+    ];
+    Options::parse_resumable("A network learns to draw digits.", ["20", "0.0002"], more)
 }
 
 impl Recipe {
@@ -361,9 +349,6 @@ impl Recipe {
         Recipe { loss, conditional, lr, ema, critic_steps, seed, text }
     }
 }
-
-/// Whether Ctrl-C was pressed.
-static STOPPED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> Result<(), Error> {
     let (options, found) = options();
@@ -390,13 +375,7 @@ fn main() -> Result<(), Error> {
 
     let images = train.transform(|(x, y)| (x * 2.0 - 1.0, y));
     let loader = DataLoader::new(images, options.batch_size).shuffle(true).seed(options.seed).prefetch(2);
-    let stop = || {
-        // The second time there is no waiting.
-        if STOPPED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    ctrlc::set_handler(stop).expect("no other handler of Ctrl-C");
+    run::watch_for_stop();
     let epochs = if options.eval { 0 } else { options.epochs };
     while gan.epoch < epochs {
         let start = Instant::now();
@@ -409,12 +388,12 @@ fn main() -> Result<(), Error> {
                 let [d, g] = gan.mean_losses(100);
                 format!("discriminator {d:.4}, generator {g:.4}")
             });
-            if STOPPED.load(Ordering::Relaxed) {
+            if run::is_stopped() {
                 progress.finish();
                 let file = options.save.as_deref().unwrap_or(Path::new("mnist_gan.safetensors"));
                 gan.checkpoint(&judge.reader).save(file)?;
                 println!("stopped in {name} after batch {} of {}", gan.batch, loader.len());
-                println!("To go on, with the same options: --resume {}", file.display());
+                run::say_how_to_go_on(file);
                 return Ok(());
             }
         }

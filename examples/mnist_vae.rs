@@ -3,7 +3,8 @@
 //! `cargo run --release --example mnist_vae` trains it on digits drawn by code, offline; `-- --data DIR` takes the four IDX files of
 //! MNIST in DIR instead: expect a bound of -100.0 nats on its test set after 4 epochs. `--out DIR` writes reconstructions beside
 //! originals and digits drawn from nothing but noise. With `--latent 2` there is more to see: the plane of latent codes,
-//! coloured by digit, and the digits that each of its places stands for. `-- --help` lists the options.
+//! coloured by digit, and the digits that each of its places stands for. Ctrl-C keeps the run in a file, `--save FILE` does so after
+//! each epoch, and `--resume FILE` goes on, to the same bits as without a stop. `-- --help` lists the options.
 //!
 //! The encoder tells for an image where in the latent space it lies, as a normal distribution `q(z | x)`; the decoder draws an
 //! image from a point of it. They learn together, by the evidence lower bound
@@ -21,6 +22,7 @@ mod support;
 use clap::{Arg, value_parser};
 use std::path::Path;
 use std::time::Instant;
+use support::run::{self, Run};
 use support::{Options, Progress};
 use wengert::data::image::{grid, write_png};
 use wengert::data::plot::{Axes, scatter};
@@ -30,7 +32,7 @@ use wengert::nn::Layer;
 use wengert::nn::{BatchNorm2d, Conv2d, Conv2dOptions, ConvTranspose2d, ConvTranspose2dOptions, Linear};
 use wengert::ops::cat;
 use wengert::optim::{Adam, Optimizer, schedule};
-use wengert::{Error, Rng, Tensor, io, module, record};
+use wengert::{Error, Rng, Tensor, module, record};
 
 struct Vae {
     conv1: Conv2d,
@@ -112,47 +114,54 @@ fn main() -> Result<(), Error> {
         .help("Dimensions of the code");
     let beta = support::real("beta", "1", "Factor on the KL divergence");
     let about = "A variational autoencoder learns to draw handwritten digits.";
-    let (options, found) = Options::parse_with(about, ["4", "0.002"], [latent, beta]);
+    let (options, found) = Options::parse_resumable(about, ["4", "0.002"], [latent, beta]);
     let latent = *found.get_one::<u64>("latent").expect("has a default") as usize;
     let beta = *found.get_one::<f64>("beta").expect("has a default") as f32;
     wengert::seed(options.seed);
     let Mnist { train, test } = options.digits()?;
     let mut net = Vae::new(latent);
-    if let Some(file) = &options.load {
-        io::load(file, &mut net)?;
-        println!("loaded {}", file.display());
-    }
 
+    let mut optimizer = Adam::new(options.lr);
+    let mut run = Run::new(&options, &format!("latent {latent}, beta {beta}"));
+    if let Some(file) = &options.load {
+        run.resume(file, &mut net, &mut optimizer)?;
+    }
     if !options.eval {
+        run::watch_for_stop();
         let loader = DataLoader::new(train, options.batch_size).shuffle(true).seed(options.seed).prefetch(2);
         let rate = schedule::cosine(options.lr, options.lr / 100.0, loader.len() * options.epochs as usize);
-        let mut optimizer = Adam::new(options.lr);
-        let mut step = 0;
-        for epoch in 0..options.epochs {
+        while run.epoch < options.epochs {
             let start = Instant::now();
-            let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), loader.dataset().len());
-            for (x, _) in loader.epoch(epoch) {
+            let left = loader.dataset().len().saturating_sub(run.batch * options.batch_size);
+            let mut progress = Progress::new(format!("epoch {}/{}", run.epoch + 1, options.epochs), left);
+            for (x, _) in loader.rest_of_epoch(run.epoch, run.batch) {
                 let noise = Tensor::randn([x.size(0), latent]);
                 let loss = record(|| {
                     let [lost, kl] = net.losses(&x, &noise);
                     lost + kl * beta
                 });
                 progress.update_loss(x.size(0), f64::from(loss.item()));
-                optimizer.set_lr(rate(step));
-                step += 1;
+                optimizer.set_lr(rate(run.losses.len()));
+                run.step(loss.item());
                 optimizer.step(&mut net, &loss.backward());
+                if run::is_stopped() {
+                    progress.finish();
+                    let file = options.save.as_deref().unwrap_or(Path::new("mnist_vae.safetensors"));
+                    return run.stop(file, &net, &optimizer);
+                }
             }
+            run.end_epoch();
             let train_loss = progress.finish();
             let [lost, kl] = evaluate(&net, &test, latent, options.seed);
             println!(
                 "epoch {}: train loss {train_loss:.2}, test ELBO {:.2} nats: reconstruction {:.2}, KL {kl:.2}; {:.1} s",
-                epoch + 1,
+                run.epoch,
                 -lost - kl,
                 -lost,
                 start.elapsed().as_secs_f64()
             );
             if let Some(file) = &options.save {
-                io::save(file, &net)?;
+                run.save(file, &net, &optimizer)?;
             }
         }
     }

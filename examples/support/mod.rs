@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each example takes what it needs")]
 
 mod progress;
+pub mod run;
 
 pub use progress::Progress;
 
@@ -31,15 +32,21 @@ impl Options {
         Options::parse_changed(about, |command| command).0
     }
 
-    /// [`Options::parse`] with other defaults of the epochs and the learning rate, and options of one example alone.
-    pub fn parse_with(
+    /// [`Options::parse`] of an example whose run can be stopped and resumed, with other defaults of the epochs and the learning
+    /// rate, and options of its own.
+    pub fn parse_resumable(
         about: &'static str,
         [epochs, lr]: [&'static str; 2],
         more: impl IntoIterator<Item = Arg>,
     ) -> (Options, ArgMatches) {
         Options::parse_changed(about, |command| {
-            let command = command.mut_arg("epochs", |arg| arg.default_value(epochs));
-            command.mut_arg("lr", |arg| arg.default_value(lr)).args(more)
+            command
+                .mut_arg("epochs", |arg| arg.default_value(epochs))
+                .mut_arg("lr", |arg| arg.default_value(lr))
+                .mut_arg("save", |arg| arg.help("Keep the run after each epoch, to go on from"))
+                .mut_arg("load", |arg| arg.long("resume").help("Go on with a run that was kept; with the same options"))
+                .mut_arg("eval", |arg| arg.help("Only test, do not train; with --resume"))
+                .args(more)
         })
     }
 
