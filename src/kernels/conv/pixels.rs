@@ -111,6 +111,15 @@ pub(super) fn is_unit(conv: &Conv) -> bool {
     Padded::is_plain(conv) && conv.taps() == 1 && conv.stride[0] == 1
 }
 
+/// A strip of output pixels.
+struct Planned {
+    strip: std::ops::Range<usize>,
+    /// Where in a plane its first pixel has its first tap.
+    start: usize,
+    /// [`pieces`] of it.
+    pieces: Vec<[usize; 2]>,
+}
+
 /// How the weights of a product lie: of a group, of an output channel, of a product that it sums.
 struct Lie {
     group: usize,
@@ -145,54 +154,63 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
     let shared = Shared::new(y);
     let height = panel_height(out, kernels.height());
 
-    let image = |b: usize, group: usize, chunk: usize, from: &[T], buffer: &mut [T]| {
-        let first = group * out;
-        let mut shape = Vec::new();
-        // 1. Some strips of pixels: what is packed for the first has left for the cache before it is read.
-        for some in strips(conv.output(), width, by_rows, chunk, chunks).chunks(together) {
-            let place = |strip: &std::ops::Range<usize>| {
+    // The strips are the same in all images.
+    let planned: Vec<Vec<Planned>> = (0..chunks)
+        .map(|chunk| {
+            let planned = |strip: std::ops::Range<usize>| {
                 let start = if unit { strip.start } else { first_piece(conv, layout, strip.start) };
-                ((unit || by_rows) && read_once && start + furthest + width <= from.len()).then_some(start)
+                Planned { pieces: pieces(conv, layout, strip.clone()).collect(), start, strip }
             };
+            strips(conv.output(), width, by_rows, chunk, chunks).into_iter().map(planned).collect()
+        })
+        .collect();
+
+    let run = |image: usize, group: usize, chunk: usize, from: &[T], buffer: &mut [T]| {
+        let first = group * out;
+        let in_place = |strip: &Planned| (unit || by_rows) && read_once && strip.start + furthest + width <= from.len();
+        // 1. Some strips of pixels: what is packed for the first has left for the cache before it is read.
+        for some in planned[chunk].chunks(together) {
             // 2. Blocks of the sum.
             for k in (0..depth.max(1)).step_by(DEPTH) {
                 let ks = k..(k + DEPTH).min(depth);
-                let last = ks.end == depth;
-                for (i, strip) in some.iter().enumerate().filter(|(_, strip)| place(strip).is_none()) {
-                    shape.clear();
-                    shape.extend(pieces(conv, layout, strip.clone()));
-                    pack(kernels, from, &offsets[ks.clone()], &shape, &mut buffer[i * ks.len() * width..], width);
+                let bias = after.bias.filter(|_| ks.end == depth);
+                for (i, strip) in some.iter().enumerate().filter(|(_, strip)| !in_place(strip)) {
+                    let to = &mut buffer[i * ks.len() * width..];
+                    pack(kernels, from, &offsets[ks.clone()], &strip.pieces, to, width);
                 }
                 // 3. Tiles of output channels: some at a time write along their planes.
                 for o in (0..out).step_by(height) {
+                    let a = weight[(group * lie.group + o * lie.row + k * lie.step).min(weight.len())..].as_ptr();
+                    let channel = first + o;
+                    let finish = Finish {
+                        bias_column: bias.map_or(std::ptr::null(), |b| b[channel..].as_ptr()),
+                        relu: after.relu && ks.end == depth,
+                        ..Finish::NONE
+                    };
                     for (i, strip) in some.iter().enumerate() {
-                        let in_place = place(strip);
-                        let bias = after.bias.filter(|_| last);
+                        let (b, outer, inner) = if in_place(strip) {
+                            (&from[strip.start..], &where_it_lies[ks.clone()], 1)
+                        } else {
+                            (&buffer[i * ks.len() * width..], &[[0, 0]][..], ks.len())
+                        };
                         let tile = Tile {
                             rows: height.min(out - o),
-                            width: strip.len(),
-                            a: weight[(group * lie.group + o * lie.row + k * lie.step).min(weight.len())..].as_ptr(),
+                            width: strip.strip.len(),
+                            a,
                             a_stride: lie.row,
-                            b: match in_place {
-                                Some(start) => from[start..].as_ptr(),
-                                None => buffer[i * ks.len() * width..].as_ptr(),
-                            },
-                            outer: if in_place.is_some() { &where_it_lies[ks.clone()] } else { &[[0, 0]] },
-                            inner: if in_place.is_some() { 1 } else { ks.len() },
+                            b: b.as_ptr(),
+                            outer,
+                            inner,
                             a_step: lie.step,
                             b_step: width,
-                            c: shared.at((b * conv.out_channels + first + o) * plane + strip.start),
+                            c: shared.at((image * conv.out_channels + channel) * plane + strip.strip.start),
                             c_stride: plane,
                             accumulate: k > 0,
-                            finish: Finish {
-                                bias_column: bias.map_or(std::ptr::null(), |b| b[first + o..].as_ptr()),
-                                relu: after.relu && last,
-                                ..Finish::NONE
-                            },
+                            finish,
                         };
                         // Short sums are over before their place is at hand: ask for that of the next strip.
                         tile.fetch(width);
-                        // SAFETY: B is a packed strip of whole tiles, or `place` has checked its end; the rows of C are
+                        // SAFETY: B is a packed strip of whole tiles, or `in_place` has checked its end; the rows of C are
                         // channels of this image, whose strip this task alone writes; the bias has a number for each.
                         unsafe { kernels.tile(&tile) };
                     }
@@ -205,14 +223,14 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
         let start = (b * conv.in_channels + group * conv.group_in()) * in_plane;
         scratch(together * DEPTH.min(depth) * width + SLACK, |strips: &mut [T]| {
             if plain {
-                return image(b, group, chunk, &x[start..], strips);
+                return run(b, group, chunk, &x[start..], strips);
             }
             scratch(conv.group_in() * layout.plane() + SLACK, |padded: &mut [T]| {
                 for c in 0..conv.group_in() {
                     let to = &mut padded[c * layout.plane()..];
                     layout.fill(kernels, conv, [0, layout.height], &x[start + c * in_plane..], to);
                 }
-                image(b, group, chunk, padded, strips);
+                run(b, group, chunk, padded, strips);
             });
         });
     });
