@@ -2,7 +2,7 @@
 
 use super::module::layer_module;
 use super::param::{Name, Param};
-use super::summary::Call;
+use super::summary::{Call, cost_of_weight};
 use super::{Layer, Role, Weighted};
 use crate::element::Float;
 use crate::ops::{
@@ -103,10 +103,7 @@ macro_rules! conv {
                 let call = Call::enter(stringify!($name), Some(&self.name));
                 let y = ops::$op(x, weight, self.bias.as_deref(), self.options);
                 call.leave(y, |y| {
-                    let (all, bias) = (weight.numel(), self.bias.as_ref().map_or(0, |b| b.numel()));
-                    // The numbers that meet every weight of their channel, which is the weight's first dimension.
-                    let numbers = if $dim == 0 { y.numel() } else { x.numel() };
-                    (all + bias, (2 * numbers * (all / weight.size(0).max(1))) as u64)
+                    cost_of_weight(weight, self.bias.as_ref(), if $dim == 0 { y.numel() } else { x.numel() })
                 })
             }
         }

@@ -2,7 +2,7 @@
 
 use super::module::layer_module;
 use super::param::{Name, Param};
-use super::summary::Call;
+use super::summary::{Call, cost_of_weight};
 use super::{Layer, Role, Weighted};
 use crate::element::Float;
 use crate::ops;
@@ -89,11 +89,7 @@ impl<T: Float> Weighted<T> for Linear<T> {
     fn forward_with(&self, x: &Tensor<T>, weight: &Tensor<T>) -> Tensor<T> {
         let call = Call::enter("Linear", Some(&self.name));
         let y = ops::linear(x, weight, self.bias.as_deref());
-        call.leave(y, |y| {
-            let (weight, bias) = (weight.numel(), self.bias.as_ref().map_or(0, |b| b.numel()));
-            let rows = y.numel() / self.weight.size(0).max(1);
-            (weight + bias, (2 * rows * weight) as u64)
-        })
+        call.leave(y, |y| cost_of_weight(weight, self.bias.as_ref(), y.numel()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The table of a model's layers, and the scope that every layer runs in.
 
-use super::param::Name;
+use super::param::{Name, Param};
 use crate::element::Float;
 use crate::shape::{Label, Scope, Shape, current_layer};
 use crate::tensor::Tensor;
@@ -77,6 +77,13 @@ impl Call {
         });
         y
     }
+}
+
+/// The parameters of a layer with a weight and perhaps a bias, and its operations: `numbers`, of its input or output, each meet
+/// all weights of their channel, which is the weight's first dimension.
+pub(super) fn cost_of_weight<T: Float>(weight: &Tensor<T>, bias: Option<&Param<T>>, numbers: usize) -> (usize, u64) {
+    let all = weight.numel();
+    (all + bias.map_or(0, |bias| bias.numel()), (2 * numbers * (all / weight.size(0).max(1))) as u64)
 }
 
 /// Whether a summary is being made.
