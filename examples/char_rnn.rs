@@ -12,16 +12,13 @@
 //!
 //! Mikolov, Karafiát, Burget, Černocký, Khudanpur, "Recurrent neural network based language model", 2010.
 
-#[allow(dead_code, reason = "each example uses a part of what they share")]
-#[path = "support/text/mod.rs"]
-mod text;
-
-use clap::Command;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use text::arguments::{self, Arguments, count, file, option, real};
-use text::recurrent::{CELLS, Recurrent, State};
-use text::{Progress, Saved, save};
+use support::Progress;
+use support::clap::Command;
+use support::text::arguments::{self, Arguments, count, file, option, real};
+use support::text::recurrent::{CELLS, Recurrent, State};
+use support::text::{Saved, save};
 use wengert::data::text::{Vocab, read_text};
 use wengert::loss::cross_entropy;
 use wengert::nn::{Dropout, Embedding, Layer, Linear, LstmOptions, Module};

@@ -9,8 +9,6 @@
 //! gets its details back from the same level of the way down. Ronneberger, Fischer, Brox, "U-Net: Convolutional networks for
 //! biomedical image segmentation", 2015.
 
-mod support;
-
 use std::path::Path;
 use std::time::Instant;
 use support::run::{self, Run};

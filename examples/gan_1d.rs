@@ -10,8 +10,8 @@
 //!
 //! Goodfellow, Pouget-Abadie, Mirza, Xu, Warde-Farley, Ozair, Courville, Bengio, "Generative adversarial nets", 2014.
 
-use clap::{Arg, ArgAction, Command, value_parser};
 use std::path::PathBuf;
+use support::clap::{Arg, ArgAction, Command, value_parser};
 use wengert::data::image::{Animation, write_png};
 use wengert::data::plot::{Axes, histogram};
 use wengert::loss::binary_cross_entropy_with_logits as says;

@@ -6,8 +6,6 @@
 //!
 //! LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
 
-mod support;
-
 use std::time::Instant;
 use support::{Options, Progress};
 use wengert::data::image::{grid, write_png};

@@ -16,17 +16,11 @@
 //! Goodfellow et al., "Generative adversarial nets", 2014; the networks are, made small, those of Radford, Metz and Chintala,
 //! "Unsupervised representation learning with deep convolutional generative adversarial networks", 2016.
 
-#[path = "support/frechet.rs"]
-mod frechet;
-#[path = "support/judge.rs"]
-mod judge;
-mod support;
-
-use clap::{Arg, ArgMatches, value_parser};
-use judge::{Judge, Quality, Reader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+use support::clap::{Arg, ArgMatches, value_parser};
+use support::judge::{Judge, Quality, Reader};
 use support::{Options, Progress, file, flag, run};
 use wengert::data::image::{Animation, GridOptions, grid_with, read_png, write_png};
 use wengert::data::plot::{Axes, lines};
@@ -361,7 +355,7 @@ fn main() -> Result<(), Error> {
         support::folder(dir)?;
     }
     wengert::seed(options.seed);
-    let (mut gan, mut reader) = (Gan::new(recipe), Reader::new());
+    let (mut gan, mut reader) = (Gan::new(recipe), Reader::default());
     println!("generator: {} parameters", gan.generator.num_parameters());
     println!("discriminator: {} parameters\n", gan.discriminator.num_parameters());
     if let Some(file) = &options.load {

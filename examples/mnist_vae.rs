@@ -17,11 +17,9 @@
 //! of a pixel as its target, not 0 or 1 drawn from it. Kingma, Welling, "Auto-encoding variational Bayes", 2014; the factor
 //! `--beta` on the second part is Higgins et al., "beta-VAE", 2017.
 
-mod support;
-
-use clap::{Arg, value_parser};
 use std::path::Path;
 use std::time::Instant;
+use support::clap::{Arg, value_parser};
 use support::run::{self, Run};
 use support::{Options, Progress};
 use wengert::data::image::{grid, write_png};

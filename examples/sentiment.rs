@@ -11,19 +11,15 @@
 //! Pang, Lee, "Seeing stars", ACL 2005 (the sentences); Conneau, Kiela, Schwenk, Barrault, Bordes, "Supervised learning of
 //! universal sentence representations", EMNLP 2017 (the pooling).
 
-#[path = "support/reviews.rs"]
-mod reviews;
-#[allow(dead_code, reason = "each example uses a part of what they share")]
-#[path = "support/text/mod.rs"]
-mod text;
-
-use clap::Command;
 use std::path::Path;
 use std::time::Instant;
-use text::arguments::{self, Arguments, count, file, option, real};
-use text::recurrent::{CELLS, Recurrent};
-use text::score::{Score, table};
-use text::{Progress, Saved, forget, save};
+use support::Progress;
+use support::clap::Command;
+use support::reviews::reviews;
+use support::text::arguments::{self, Arguments, count, file, option, real};
+use support::text::recurrent::{CELLS, Recurrent};
+use support::text::score::{Score, table};
+use support::text::{Saved, forget, save};
 use wengert::data::Dataset;
 use wengert::data::text::{
     Imdb, LabelledTexts, Padded, Sequences, Vocab, VocabOptions, buckets, pad, read_rt_polarity,
@@ -222,7 +218,7 @@ fn data(given: &Arguments, rng: &mut Rng) -> Result<[LabelledTexts; 2], Error> {
             println!(
                 "train and test, in a folder DIR and call: cargo run --release --example sentiment -- --data DIR\n"
             );
-            held_out(reviews::reviews(6_000, rng))
+            held_out(reviews(6_000, rng))
         }
     };
     Ok(if given.smoke() { parts.map(|part| some(part, 300)) } else { parts })

@@ -17,18 +17,12 @@
 //! Bahdanau, Cho, Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015; the order of the
 //! decoder's steps is that of Luong, Pham, Manning, "Effective approaches to attention-based neural machine translation", 2015.
 
-#[path = "support/dates.rs"]
-mod dates;
-#[path = "support/pairs.rs"]
-mod pairs;
-mod support;
-
-use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use pairs::{END, Languages, Pairs, START, vocab};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use support::clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
+use support::clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use support::pairs::{END, Languages, Pairs, START, vocab};
 use support::{Progress, folder};
 use wengert::data::Dataset;
 use wengert::data::image::write_png;

@@ -10,19 +10,15 @@
 //!
 //! Lample, Ballesteros, Subramanian, Kawakami, Dyer, "Neural architectures for named entity recognition", NAACL 2016.
 
-#[path = "support/notices.rs"]
-mod notices;
-#[allow(dead_code, reason = "each example uses a part of what they share")]
-#[path = "support/text/mod.rs"]
-mod text;
-
-use clap::Command;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
-use text::arguments::{self, Arguments, count, file, option, real};
-use text::score::{Score, table};
-use text::{Progress, Saved, forget, save};
+use support::Progress;
+use support::clap::Command;
+use support::notices::notices;
+use support::text::arguments::{self, Arguments, count, file, option, real};
+use support::text::score::{Score, table};
+use support::text::{Saved, forget, save};
 use wengert::data::text::{
     ConllOptions, Padded, Sentence, Tokenizer, Vocab, VocabOptions, buckets, entities, pad, read_conll,
 };
@@ -301,7 +297,7 @@ fn data(given: &Arguments, rng: &mut Rng) -> Result<[Vec<Sentence>; 2], Error> {
         _ => {
             println!("Sentences put together by code. For real ones, in CoNLL's columns, call:");
             println!("cargo run --release --example tagger -- --data FILE --test FILE\n");
-            notices::notices(4_000, 1_000, rng)
+            notices(4_000, 1_000, rng)
         }
     };
     if given.smoke() {

@@ -1,9 +1,6 @@
 //! The distance that `examples/mnist_gan.rs` prints.
 
-#[path = "../examples/support/frechet.rs"]
-mod frechet;
-
-use frechet::{Gaussian, distance, eigen};
+use support::frechet::{Gaussian, distance, eigen};
 use wengert::Rng;
 
 fn noise(count: usize, rng: &mut Rng) -> Vec<f64> {

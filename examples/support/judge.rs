@@ -4,7 +4,7 @@
 //! time-scale update rule converge to a local Nash equilibrium", 2017, for the distance. Both take Inception, which knows the
 //! classes of ImageNet; this network knows digits. So the figures compare with each other, and with nobody else's.
 
-use super::frechet::{Gaussian, distance};
+use crate::frechet::{Gaussian, distance};
 use std::path::Path;
 use wengert::data::{DataLoader, Dataset, LabelledImages};
 use wengert::loss::cross_entropy;
@@ -26,8 +26,8 @@ module!(Reader { conv1, conv2, conv3, fc1, fc2 });
 /// What it sees at a time.
 const BATCH: usize = 250;
 
-impl Reader {
-    pub fn new() -> Reader {
+impl Default for Reader {
+    fn default() -> Reader {
         Reader {
             conv1: Conv2d::new(1, 32, 3),
             conv2: Conv2d::new(32, 64, 3),
@@ -37,7 +37,9 @@ impl Reader {
             pool: MaxPool2d::new(2),
         }
     }
+}
 
+impl Reader {
     /// Images `[batch, 1, 28, 28]` in `[0, 1]` to features `[batch, 64]` and logits `[batch, 10]`.
     fn forward(&self, x: &Tensor) -> (Tensor, Tensor) {
         let x = self.pool.forward(&self.conv1.forward(x)).relu();
@@ -57,7 +59,7 @@ impl Reader {
     pub fn train(&mut self, images: &LabelledImages, epochs: u64, seed: u64) {
         let before = thread_rng();
         set_thread_rng(Rng::new(seed).stream(3));
-        *self = Reader::new();
+        *self = Reader::default();
         let mut optimizer = Adam::new(1e-3);
         let loader = DataLoader::new(images.clone(), 64).shuffle(true).prefetch(2);
         for (x, y) in (0..epochs).flat_map(|epoch| loader.epoch(epoch)) {

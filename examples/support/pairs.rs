@@ -1,6 +1,6 @@
 //! Pairs of texts, and the vocabularies that they are read with.
 
-use super::dates;
+use crate::dates;
 use std::collections::HashMap;
 use std::path::Path;
 use wengert::data::text::{Sequences, Tokenizer, Vocab, VocabOptions, read_pairs};

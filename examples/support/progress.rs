@@ -1,7 +1,5 @@
 //! A progress bar with loss, accuracy, speed and time left; plain lines where the output is no terminal.
 
-#![allow(dead_code, reason = "each example takes what it needs")]
-
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Instant;
 

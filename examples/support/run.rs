@@ -1,6 +1,6 @@
 //! Runs that can be stopped by Ctrl-C, and go on with the same bits.
 
-use super::Options;
+use crate::Options;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wengert::io::Checkpoint;

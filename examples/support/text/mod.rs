@@ -1,13 +1,10 @@
 //! What the examples on text share: options, recurrent layers, saved networks, scores.
 
 pub mod arguments;
-#[path = "../progress.rs"]
-mod progress;
 pub mod recurrent;
 mod saved;
 pub mod score;
 
-pub use progress::Progress;
 pub use saved::{Saved, save};
 
 use wengert::data::text::Vocab;

@@ -1,9 +1,16 @@
-//! What the examples share: options, progress, tables.
-#![allow(dead_code, reason = "each example takes what it needs")]
+//! What the examples share: options, progress, runs that can be stopped, data made by code, what digits and texts each need.
 
+pub mod dates;
+pub mod frechet;
+pub mod judge;
+pub mod notices;
+pub mod pairs;
 mod progress;
+pub mod reviews;
 pub mod run;
+pub mod text;
 
+pub use clap;
 pub use progress::Progress;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
