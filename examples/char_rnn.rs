@@ -15,10 +15,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use support::Progress;
+use support::arguments::{self, Arguments, count, file, option, real};
 use support::clap::Command;
-use support::text::arguments::{self, Arguments, count, file, option, real};
 use support::text::recurrent::{CELLS, Recurrent, State};
-use support::text::{Saved, save};
+use support::text::{self, Saved, save};
 use wengert::data::text::{Vocab, read_text};
 use wengert::loss::cross_entropy;
 use wengert::nn::{Dropout, Embedding, Layer, Linear, LstmOptions, Module};
@@ -65,6 +65,7 @@ struct Size {
 
 fn main() -> Result<(), Error> {
     let given = Arguments::read(options());
+    wengert::seed(given.seed());
     let smoke = given.smoke();
     let mut rng = Rng::new(given.seed()).stream(1);
 
@@ -264,5 +265,5 @@ fn options() -> Command {
             count("generate", "Characters to write at the end"),
             option("prompt", "TEXT", "What the network goes on from"),
         ])
-        .args(arguments::common("20"))
+        .args(text::options("20"))
 }

@@ -11,6 +11,7 @@
 
 use std::path::Path;
 use std::time::Instant;
+use support::arguments::real_from_0;
 use support::run::{self, Run};
 use support::{Options, Progress};
 use wengert::data::image::{grid, write_png};
@@ -71,10 +72,10 @@ impl Layer for UNet {
 }
 
 fn main() -> Result<(), Error> {
-    let noise = support::real("noise", "0.2", "Standard deviation of the noise, where paper is 0 and ink is 1");
+    let noise = real_from_0("noise", "0.2", "Standard deviation of the noise, where paper is 0 and ink is 1");
     let about = "A convolutional autoencoder takes the noise off handwritten digits.";
-    let (options, found) = Options::parse_resumable(about, ["3", "0.001"], [noise]);
-    let noise = *found.get_one::<f64>("noise").expect("has a default") as f32;
+    let (options, given) = Options::parse_resumable(about, ["3", "0.001"], [noise]);
+    let noise = given.real("noise") as f32;
     wengert::seed(options.seed);
     let Mnist { train, test } = options.digits()?;
     let mut net = UNet::new();

@@ -10,8 +10,8 @@
 //!
 //! Goodfellow, Pouget-Abadie, Mirza, Xu, Warde-Farley, Ozair, Courville, Bengio, "Generative adversarial nets", 2014.
 
-use std::path::PathBuf;
-use support::clap::{Arg, ArgAction, Command, value_parser};
+use support::arguments::{self, Arguments, count, file, flag};
+use support::clap::Command;
 use wengert::data::image::{Animation, write_png};
 use wengert::data::plot::{Axes, histogram};
 use wengert::loss::binary_cross_entropy_with_logits as says;
@@ -32,16 +32,14 @@ fn data(n: usize, rng: &mut Rng) -> Tensor {
 }
 
 fn main() -> Result<(), Error> {
-    let found = options().get_matches();
-    let number = |name| *found.get_one::<u64>(name).expect("has a default");
-    let steps = if found.get_flag("smoke") { 50 } else { number("steps") };
-    let seed = number("seed");
-    let plot = found.get_one::<PathBuf>("plot");
+    let given = Arguments::read(options());
+    let steps = if given.smoke() { 50 } else { given.count("steps") };
+    let plot = given.path("plot");
     if let Some(dir) = plot {
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "a folder for pictures", e))?;
+        support::folder(dir)?;
     }
-    wengert::seed(seed);
-    let mut rng = Rng::new(seed).stream(1);
+    wengert::seed(given.seed());
+    let mut rng = Rng::new(given.seed()).stream(1);
 
     let mut generator = sequential![Linear::new(NOISE, 64), ReLU, Linear::new(64, 64), ReLU, Linear::new(64, 1)];
     let mut discriminator = sequential![
@@ -146,18 +144,10 @@ fn text_histogram(x: &Tensor, y: &Tensor) -> String {
 }
 
 fn options() -> Command {
-    let number = |name, default: &'static str, least, help| {
-        let parser = value_parser!(u64).range(least..);
-        Arg::new(name).long(name).value_name("N").value_parser(parser).default_value(default).help(help)
-    };
     Command::new("gan_1d").about("A generative adversarial network learns a distribution.").args([
-        number("steps", "4000", 1, "Steps of each network"),
-        number("seed", "0", 0, "Seed of everything random"),
-        Arg::new("plot")
-            .long("plot")
-            .value_name("DIR")
-            .value_parser(value_parser!(PathBuf))
-            .help("Write the histograms as PNG, and as GIF how they came to be"),
-        Arg::new("smoke").long("smoke").action(ArgAction::SetTrue).help("A run of a moment, for tests"),
+        count("steps", "Steps of each network").default_value("4000"),
+        arguments::seed(),
+        file("plot", "DIR", "Write the histograms as PNG, and as GIF how they came to be"),
+        flag("smoke", "A run of a moment, for tests"),
     ])
 }

@@ -19,9 +19,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use support::clap::{Arg, ArgMatches, value_parser};
+use support::arguments::{Arguments, count, file, flag, option};
+use support::clap::value_parser;
 use support::judge::{Judge, Quality, Reader};
-use support::{Options, Progress, file, flag, run};
+use support::{Options, Progress, run};
 use wengert::data::image::{Animation, GridOptions, grid_with, read_png, write_png};
 use wengert::data::plot::{Axes, lines};
 use wengert::data::{DataLoader, Dataset, Mnist};
@@ -314,15 +315,15 @@ fn write_animation(dir: &Path, epochs: u64) -> Result<(), Error> {
     animation.save()
 }
 
-fn options() -> (Options, ArgMatches) {
-    let loss = Arg::new("loss").long("loss").value_parser(Loss::NAMES.map(|(name, _)| name)).default_value("bce");
-    let ema = Arg::new("ema").long("ema").value_name("DECAY").value_parser(value_parser!(f64)).default_value("0.999");
-    let critic_steps = Arg::new("critic-steps").long("critic-steps").value_name("N");
-    let critic_steps = critic_steps.value_parser(value_parser!(u64).range(1..));
+fn options() -> (Options, Arguments) {
     let more = [
-        loss.help("What the networks learn from"),
-        ema.help("Of the moving average that draws; 0 for none"),
-        critic_steps.help("Steps of the discriminator for one of the generator [default: 1; wgan-gp: 5]"),
+        option("loss", "loss", "What the networks learn from")
+            .value_parser(Loss::NAMES.map(|(name, _)| name))
+            .default_value("bce"),
+        option("ema", "DECAY", "Of the moving average that draws; 0 for none")
+            .value_parser(value_parser!(f64))
+            .default_value("0.999"),
+        count("critic-steps", "Steps of the discriminator for one of the generator [default: 1; wgan-gp: 5]"),
         flag("conditional", "Draw the digit that is asked for"),
         file("classifier", "FILE", "Judge with a network that mnist_cnn saved [default: train one]"),
     ];
@@ -330,12 +331,11 @@ fn options() -> (Options, ArgMatches) {
 }
 
 impl Recipe {
-    fn new(options: &Options, found: &ArgMatches) -> Recipe {
-        let name = found.get_one::<String>("loss").expect("has a default");
-        let (_, loss) = Loss::NAMES.into_iter().find(|(known, _)| known == name).expect("clap takes no others");
-        let critic_steps = found.get_one::<u64>("critic-steps").copied();
-        let critic_steps = critic_steps.unwrap_or(if loss == Loss::WganGp { 5 } else { 1 }) as usize;
-        let (conditional, ema) = (found.get_flag("conditional"), *found.get_one("ema").expect("has a default"));
+    fn new(options: &Options, given: &Arguments) -> Recipe {
+        let name = given.text("loss").expect("has a default");
+        let (_, loss) = Loss::NAMES.into_iter().find(|&(known, _)| known == name).expect("clap takes no others");
+        let critic_steps = given.optional("critic-steps").unwrap_or(if loss == Loss::WganGp { 5 } else { 1 });
+        let (conditional, ema) = (given.flag("conditional"), given.real("ema"));
         let &Options { lr, seed, batch_size, smoke, .. } = options;
         let mnist = options.data.is_some();
         let text = format!(
@@ -347,8 +347,8 @@ impl Recipe {
 }
 
 fn main() -> Result<(), Error> {
-    let (options, found) = options();
-    let recipe = Recipe::new(&options, &found);
+    let (options, given) = options();
+    let recipe = Recipe::new(&options, &given);
     let Mnist { train, test } = options.digits()?;
     let (train, samples) = (Arc::new(train), if options.smoke { 200 } else { 10_000 });
     if let Some(dir) = &options.plot {
@@ -362,7 +362,7 @@ fn main() -> Result<(), Error> {
         gan.resume(file, &mut reader)?;
         println!("resumed after {} epochs and {} batches", gan.epoch, gan.batch);
     }
-    match found.get_one::<PathBuf>("classifier") {
+    match given.path("classifier") {
         Some(file) => reader.load(file)?,
         None if options.load.is_none() => reader.train(&train, if options.smoke { 1 } else { 2 }, options.seed),
         None => {}

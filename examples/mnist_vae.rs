@@ -19,7 +19,7 @@
 
 use std::path::Path;
 use std::time::Instant;
-use support::clap::{Arg, value_parser};
+use support::arguments::{count, real_from_0, whole};
 use support::run::{self, Run};
 use support::{Options, Progress};
 use wengert::data::image::{grid, write_png};
@@ -104,17 +104,12 @@ impl Vae {
 }
 
 fn main() -> Result<(), Error> {
-    let latent = Arg::new("latent")
-        .long("latent")
-        .value_name("N")
-        .value_parser(value_parser!(u64).range(1..1000))
-        .default_value("20")
-        .help("Dimensions of the code");
-    let beta = support::real("beta", "1", "Factor on the KL divergence");
+    let latent = count("latent", "Dimensions of the code").value_parser(whole(1..1000)).default_value("20");
+    let beta = real_from_0("beta", "1", "Factor on the KL divergence");
     let about = "A variational autoencoder learns to draw handwritten digits.";
-    let (options, found) = Options::parse_resumable(about, ["4", "0.002"], [latent, beta]);
-    let latent = *found.get_one::<u64>("latent").expect("has a default") as usize;
-    let beta = *found.get_one::<f64>("beta").expect("has a default") as f32;
+    let (options, given) = Options::parse_resumable(about, ["4", "0.002"], [latent, beta]);
+    let latent = given.count("latent");
+    let beta = given.real("beta") as f32;
     wengert::seed(options.seed);
     let Mnist { train, test } = options.digits()?;
     let mut net = Vae::new(latent);

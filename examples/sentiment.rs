@@ -14,12 +14,12 @@
 use std::path::Path;
 use std::time::Instant;
 use support::Progress;
+use support::arguments::{self, Arguments, count, file, option, real};
 use support::clap::Command;
 use support::reviews::reviews;
-use support::text::arguments::{self, Arguments, count, file, option, real};
 use support::text::recurrent::{CELLS, Recurrent};
 use support::text::score::{Score, table};
-use support::text::{Saved, forget, save};
+use support::text::{self, Saved, forget, save};
 use wengert::data::Dataset;
 use wengert::data::text::{
     Imdb, LabelledTexts, Padded, Sequences, Vocab, VocabOptions, buckets, pad, read_rt_polarity,
@@ -75,6 +75,7 @@ struct Size {
 
 fn main() -> Result<(), Error> {
     let given = Arguments::read(options());
+    wengert::seed(given.seed());
     let text = given.predict()?;
     if let (Some(file), Some(text)) = (given.path("load"), text) {
         let (net, vocab, _) = load(file, 0.0)?;
@@ -268,5 +269,5 @@ fn options() -> Command {
             real("weight-decay", "0.01", arguments::not_negative, "Weight decay of AdamW"),
             option("predict", "TEXT", "Classify this text: after training, or at once with --load"),
         ])
-        .args(arguments::common("5"))
+        .args(text::options("5"))
 }

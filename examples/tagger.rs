@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
 use support::Progress;
+use support::arguments::{self, Arguments, count, file, option, real};
 use support::clap::Command;
 use support::notices::notices;
-use support::text::arguments::{self, Arguments, count, file, option, real};
 use support::text::score::{Score, table};
-use support::text::{Saved, forget, save};
+use support::text::{self, Saved, forget, save};
 use wengert::data::text::{
     ConllOptions, Padded, Sentence, Tokenizer, Vocab, VocabOptions, buckets, entities, pad, read_conll,
 };
@@ -128,6 +128,7 @@ struct Size {
 
 fn main() -> Result<(), Error> {
     let given = Arguments::read(options());
+    wengert::seed(given.seed());
     let text = given.predict()?;
     if let (Some(file), Some(text)) = (given.path("load"), text) {
         let (net, known, _) = load(file, 0.0)?;
@@ -323,5 +324,5 @@ fn options() -> Command {
             real("lr", "0.003", arguments::positive, "Learning rate of Adam at first; it falls to a hundredth"),
             option("predict", "TEXT", "Find names in this text: after training, or at once with --load"),
         ])
-        .args(arguments::common("5"))
+        .args(text::options("5"))
 }

@@ -1,5 +1,6 @@
 //! What the examples share: options, progress, runs that can be stopped, data made by code, what digits and texts each need.
 
+pub mod arguments;
 pub mod dates;
 pub mod frechet;
 pub mod judge;
@@ -13,7 +14,8 @@ pub mod text;
 pub use clap;
 pub use progress::Progress;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use arguments::{Arguments, file, flag, option, seed, threads, whole};
+use clap::{Arg, Command, value_parser};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use wengert::Error;
@@ -45,7 +47,7 @@ impl Options {
         about: &'static str,
         [epochs, lr]: [&'static str; 2],
         more: impl IntoIterator<Item = Arg>,
-    ) -> (Options, ArgMatches) {
+    ) -> (Options, Arguments) {
         Options::parse_changed(about, |command| {
             command
                 .mut_arg("epochs", |arg| arg.default_value(epochs))
@@ -58,61 +60,35 @@ impl Options {
     }
 
     /// [`Options::parse`] with changes: other defaults, other words, options of one example alone.
-    pub fn parse_changed(about: &'static str, change: impl FnOnce(Command) -> Command) -> (Options, ArgMatches) {
-        let at_least_one = || value_parser!(u64).range(1..);
+    fn parse_changed(about: &'static str, change: impl FnOnce(Command) -> Command) -> (Options, Arguments) {
         let command = Command::new("example").about(about).args([
             file("data", "DIR", "Folder with MNIST's four IDX files, gzipped or plain [default: built-in digits]"),
-            Arg::new("epochs")
-                .long("epochs")
-                .value_parser(value_parser!(u64))
-                .default_value("5")
-                .help("Passes over the data"),
-            Arg::new("batch-size")
-                .long("batch-size")
-                .value_parser(at_least_one())
-                .default_value("64")
-                .help("Images per step"),
-            Arg::new("lr")
-                .long("lr")
-                .value_parser(value_parser!(f64))
-                .default_value("0.001")
-                .help("Learning rate of Adam"),
-            Arg::new("seed")
-                .long("seed")
-                .value_parser(value_parser!(u64))
-                .default_value("0")
-                .help("Seed of everything random"),
-            Arg::new("threads")
-                .long("threads")
-                .value_name("N")
-                .value_parser(at_least_one())
-                .help("Threads [default: all cores]"),
+            option("epochs", "epochs", "Passes over the data").value_parser(whole(..)).default_value("5"),
+            option("batch-size", "batch-size", "Images per step").value_parser(whole(1..)).default_value("64"),
+            option("lr", "lr", "Learning rate of Adam").value_parser(value_parser!(f64)).default_value("0.001"),
+            seed().value_name("seed"),
+            threads(),
             file("save", "FILE", "Save the network after each epoch, as safetensors"),
             file("load", "FILE", "Start from a saved network"),
             file("plot", "DIR", "Write pictures as PNG").visible_alias("out"),
             flag("eval", "Only test, do not train; with --load"),
             flag("smoke", "A run of seconds on a little data, for tests"),
         ]);
-        let found = change(command).get_matches();
-        if let Some(&threads) = found.get_one::<u64>("threads") {
-            wengert::set_num_threads(threads as usize);
-        }
-        let path = |name| found.get_one::<PathBuf>(name).cloned();
-        let smoke = found.get_flag("smoke");
-        let epochs: u64 = *found.get_one("epochs").expect("has a default");
+        let given = Arguments::read(change(command));
+        let path = |name| given.path(name).map(Path::to_path_buf);
         let options = Options {
             data: path("data"),
-            epochs: if smoke { epochs.min(1) } else { epochs },
-            batch_size: *found.get_one::<u64>("batch-size").expect("has a default") as usize,
-            lr: *found.get_one("lr").expect("has a default"),
-            seed: *found.get_one("seed").expect("has a default"),
+            epochs: given.epochs() as u64,
+            batch_size: given.count("batch-size"),
+            lr: given.real("lr"),
+            seed: given.seed(),
             save: path("save"),
             load: path("load"),
             plot: path("plot"),
-            eval: found.get_flag("eval"),
-            smoke,
+            eval: given.flag("eval"),
+            smoke: given.smoke(),
         };
-        (options, found)
+        (options, given)
     }
 
     /// The digits to learn from and to be tested on: MNIST's, or without `--data` those that are drawn by code.
@@ -139,25 +115,6 @@ impl Options {
 /// A folder for pictures, made where it is missing.
 pub fn folder(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(|e| Error::io(path, "a folder for pictures", e))
-}
-
-/// An option with a number of at least 0.
-pub fn real(name: &'static str, default: &'static str, help: &'static str) -> Arg {
-    let parse = |text: &str| match text.parse() {
-        Ok(x) if x >= 0.0 && f64::is_finite(x) => Ok(x),
-        _ => Err("expected a number of at least 0"),
-    };
-    Arg::new(name).long(name).value_name("X").value_parser(parse).default_value(default).help(help)
-}
-
-/// An option that takes a path.
-pub fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).value_parser(value_parser!(PathBuf)).help(help)
-}
-
-/// An option that is there or not.
-pub fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
 /// `7 2 1`.

@@ -1,14 +1,29 @@
 //! What the examples on text share: options, recurrent layers, saved networks, scores.
 
-pub mod arguments;
 pub mod recurrent;
 mod saved;
 pub mod score;
 
 pub use saved::{Saved, save};
 
+use crate::arguments::{file, flag, option, seed, threads, whole};
+use clap::Arg;
 use wengert::data::text::Vocab;
 use wengert::{Rng, Tensor};
+
+/// The options of every run.
+pub fn options(epochs: &'static str) -> [Arg; 6] {
+    [
+        option("epochs", "N", "Passes over the text; 0 trains nothing, for --load")
+            .value_parser(whole(..))
+            .default_value(epochs),
+        seed(),
+        threads(),
+        file("save", "FILE", "Save the network after each epoch, as safetensors"),
+        file("load", "FILE", "Start from a saved network, with its vocabulary and size"),
+        flag("smoke", "A run of seconds on a little text, for tests"),
+    ]
+}
 
 /// The words with some of them made unknown, so that what stands for unknown words is learned too.
 pub fn forget(words: &Tensor<i64>, vocab: &Vocab, p: f64, rng: &mut Rng) -> Tensor<i64> {
