@@ -9,18 +9,16 @@
 //! gets its details back from the same level of the way down. Ronneberger, Fischer, Brox, "U-Net: Convolutional networks for
 //! biomedical image segmentation", 2015.
 
-use std::path::Path;
-use std::time::Instant;
+use support::Options;
 use support::arguments::real_from_0;
-use support::run::{self, Run};
-use support::{Options, Progress};
+use support::run::{Epoch, Run};
 use wengert::data::image::{grid, write_png};
 use wengert::data::plot::{Axes, lines};
-use wengert::data::{DataLoader, Dataset, LabelledImages, Mnist};
+use wengert::data::{Dataset, LabelledImages, Mnist};
 use wengert::loss::mse_loss;
 use wengert::nn::{Conv2d, Conv2dOptions, ConvTranspose2d, ConvTranspose2dOptions, Layer, MaxPool2d};
 use wengert::ops::cat;
-use wengert::optim::{Adam, Optimizer, schedule};
+use wengert::optim::{Adam, Optimizer};
 use wengert::{Error, Rng, Tensor, module, record};
 
 struct UNet {
@@ -82,43 +80,28 @@ fn main() -> Result<(), Error> {
     println!("{}\n", net.summary(&[1, 1, train.height, train.width]));
 
     let mut optimizer = Adam::new(options.lr);
-    let mut run = Run::new(&options, &format!("noise {noise}"));
-    if let Some(file) = &options.load {
-        run.resume(file, &mut net, &mut optimizer)?;
-    }
+    let mut run = Run::new(&options, "denoise.safetensors", &format!("noise {noise}"));
+    run.resume(&mut net, &mut optimizer)?;
     if !options.eval {
-        run::watch_for_stop();
-        let loader = DataLoader::new(train, options.batch_size).shuffle(true).seed(options.seed).prefetch(2);
-        let rate = schedule::cosine(options.lr, options.lr / 100.0, loader.len() * options.epochs as usize);
-        while run.epoch < options.epochs {
-            let start = Instant::now();
-            let left = loader.dataset().len().saturating_sub(run.batch * options.batch_size);
-            let mut progress = Progress::new(format!("epoch {}/{}", run.epoch + 1, options.epochs), left);
-            for (clean, _) in loader.rest_of_epoch(run.epoch, run.batch) {
-                // New noise each time, so that none can be learned by heart.
-                let noisy = &clean + Tensor::randn(clean.dims()) * noise;
-                let loss = record(|| mse_loss(&net.forward(&noisy), &clean));
-                optimizer.set_lr(rate(run.losses.len()));
-                run.step(loss.item());
-                progress.update_loss(clean.size(0), f64::from(loss.item()));
-                optimizer.step(&mut net, &loss.backward());
-                if run::is_stopped() {
-                    progress.finish();
-                    let file = options.save.as_deref().unwrap_or(Path::new("denoise.safetensors"));
-                    return run.stop(file, &net, &optimizer);
-                }
-            }
-            run.end_epoch();
-            let train_loss = progress.finish();
+        let step = |net: &mut UNet, optimizer: &mut Adam, clean: &Tensor| {
+            // New noise each time, so that none can be learned by heart.
+            let noisy = clean + Tensor::randn(clean.dims()) * noise;
+            let loss = record(|| mse_loss(&net.forward(&noisy), clean));
+            let value = loss.item();
+            optimizer.step(net, &loss.backward());
+            value
+        };
+        let report = |net: &UNet, epoch: &Epoch| {
             println!(
-                "epoch {}: train loss {train_loss:.5}, test PSNR {:.2} dB, {:.1} s",
-                run.epoch,
-                evaluate(&net, &test, noise, options.seed).denoised,
-                start.elapsed().as_secs_f64()
+                "epoch {}: train loss {:.5}, test PSNR {:.2} dB, {:.1} s",
+                epoch.number,
+                epoch.mean_loss,
+                evaluate(net, &test, noise, options.seed).denoised,
+                epoch.seconds()
             );
-            if let Some(file) = &options.save {
-                run.save(file, &net, &optimizer)?;
-            }
+        };
+        if !run.train(train, &mut net, &mut optimizer, step, report)? {
+            return Ok(());
         }
     }
 
@@ -126,7 +109,7 @@ fn main() -> Result<(), Error> {
     if let Some(dir) = &options.plot {
         support::folder(dir)?;
         let axes = Axes { title: "training loss, mean of 20 steps", x: "step", log_y: true, ..Axes::default() };
-        let losses: Vec<f64> = run.losses.iter().map(|&loss| loss.into()).collect();
+        let losses: Vec<f64> = run.losses().iter().map(|&loss| loss.into()).collect();
         write_png(dir.join("loss.png"), &lines(&axes, &[("", &support::smoothed(&losses, 20))]))?;
         write_png(dir.join("denoised.png"), &result.picture)?;
         println!("\nwrote {}/loss.png and denoised.png: noisy, denoised, clean", dir.display());

@@ -18,18 +18,17 @@
 //! `--beta` on the second part is Higgins et al., "beta-VAE", 2017.
 
 use std::path::Path;
-use std::time::Instant;
+use support::Options;
 use support::arguments::{count, real_from_0, whole};
-use support::run::{self, Run};
-use support::{Options, Progress};
+use support::run::{Epoch, Run};
 use wengert::data::image::{grid, write_png};
 use wengert::data::plot::{Axes, scatter};
-use wengert::data::{DataLoader, Dataset, LabelledImages, Mnist};
+use wengert::data::{Dataset, LabelledImages, Mnist};
 use wengert::loss::{BinaryCrossEntropyOptions, Reduction, binary_cross_entropy_with_logits_with};
 use wengert::nn::Layer;
 use wengert::nn::{BatchNorm2d, Conv2d, Conv2dOptions, ConvTranspose2d, ConvTranspose2dOptions, Linear};
 use wengert::ops::cat;
-use wengert::optim::{Adam, Optimizer, schedule};
+use wengert::optim::{Adam, Optimizer};
 use wengert::{Error, Rng, Tensor, module, record};
 
 struct Vae {
@@ -115,47 +114,32 @@ fn main() -> Result<(), Error> {
     let mut net = Vae::new(latent);
 
     let mut optimizer = Adam::new(options.lr);
-    let mut run = Run::new(&options, &format!("latent {latent}, beta {beta}"));
-    if let Some(file) = &options.load {
-        run.resume(file, &mut net, &mut optimizer)?;
-    }
+    let mut run = Run::new(&options, "mnist_vae.safetensors", &format!("latent {latent}, beta {beta}"));
+    run.resume(&mut net, &mut optimizer)?;
     if !options.eval {
-        run::watch_for_stop();
-        let loader = DataLoader::new(train, options.batch_size).shuffle(true).seed(options.seed).prefetch(2);
-        let rate = schedule::cosine(options.lr, options.lr / 100.0, loader.len() * options.epochs as usize);
-        while run.epoch < options.epochs {
-            let start = Instant::now();
-            let left = loader.dataset().len().saturating_sub(run.batch * options.batch_size);
-            let mut progress = Progress::new(format!("epoch {}/{}", run.epoch + 1, options.epochs), left);
-            for (x, _) in loader.rest_of_epoch(run.epoch, run.batch) {
-                let noise = Tensor::randn([x.size(0), latent]);
-                let loss = record(|| {
-                    let [lost, kl] = net.losses(&x, &noise);
-                    lost + kl * beta
-                });
-                progress.update_loss(x.size(0), f64::from(loss.item()));
-                optimizer.set_lr(rate(run.losses.len()));
-                run.step(loss.item());
-                optimizer.step(&mut net, &loss.backward());
-                if run::is_stopped() {
-                    progress.finish();
-                    let file = options.save.as_deref().unwrap_or(Path::new("mnist_vae.safetensors"));
-                    return run.stop(file, &net, &optimizer);
-                }
-            }
-            run.end_epoch();
-            let train_loss = progress.finish();
-            let [lost, kl] = evaluate(&net, &test, latent, options.seed);
+        let step = |net: &mut Vae, optimizer: &mut Adam, x: &Tensor| {
+            let noise = Tensor::randn([x.size(0), latent]);
+            let loss = record(|| {
+                let [lost, kl] = net.losses(x, &noise);
+                lost + kl * beta
+            });
+            let value = loss.item();
+            optimizer.step(net, &loss.backward());
+            value
+        };
+        let report = |net: &Vae, epoch: &Epoch| {
+            let [lost, kl] = evaluate(net, &test, latent, options.seed);
             println!(
-                "epoch {}: train loss {train_loss:.2}, test ELBO {:.2} nats: reconstruction {:.2}, KL {kl:.2}; {:.1} s",
-                run.epoch,
+                "epoch {}: train loss {:.2}, test ELBO {:.2} nats: reconstruction {:.2}, KL {kl:.2}; {:.1} s",
+                epoch.number,
+                epoch.mean_loss,
                 -lost - kl,
                 -lost,
-                start.elapsed().as_secs_f64()
+                epoch.seconds()
             );
-            if let Some(file) = &options.save {
-                run.save(file, &net, &optimizer)?;
-            }
+        };
+        if !run.train(train, &mut net, &mut optimizer, step, report)? {
+            return Ok(());
         }
     }
 
