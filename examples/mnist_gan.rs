@@ -21,12 +21,13 @@ use std::sync::Arc;
 use std::time::Instant;
 use support::arguments::{Arguments, count, file, flag, option};
 use support::clap::value_parser;
-use support::judge::{Judge, Quality, Reader};
+use support::cnn::Cnn;
+use support::judge::{self, Judge, Quality};
 use support::{Options, Progress, run};
 use wengert::data::image::{Animation, GridOptions, grid_with, read_png, write_png};
 use wengert::data::plot::{Axes, lines};
 use wengert::data::{DataLoader, Dataset, Mnist};
-use wengert::io::Checkpoint;
+use wengert::io::{self, Checkpoint};
 use wengert::loss::binary_cross_entropy_with_logits as bce;
 use wengert::nn::{
     Conv2d, Conv2dOptions, ConvTranspose2d, ConvTranspose2dOptions, Embedding, Flatten, Layer, LeakyReLU, Linear,
@@ -256,7 +257,7 @@ impl Gan {
         judge.quality(count, |labels| self.draw(&Tensor::randn_with([labels.numel(), NOISE], &mut rng), labels))
     }
 
-    fn checkpoint(&self, reader: &Reader) -> Checkpoint {
+    fn checkpoint(&self, reader: &Cnn) -> Checkpoint {
         let losses = Tensor::from_slice(self.losses.as_flattened(), [self.losses.len(), 2]);
         Checkpoint::new()
             .with_model("generator", &self.generator)
@@ -272,7 +273,7 @@ impl Gan {
             .with_value("recipe", &self.recipe.text)
     }
 
-    fn resume(&mut self, file: &Path, reader: &mut Reader) -> Result<(), Error> {
+    fn resume(&mut self, file: &Path, reader: &mut Cnn) -> Result<(), Error> {
         let saved = Checkpoint::load(file)?;
         run::same_recipe(file, &saved, &self.recipe.text)?;
         saved.restore_model("generator", &mut self.generator)?;
@@ -355,7 +356,7 @@ fn main() -> Result<(), Error> {
         support::folder(dir)?;
     }
     wengert::seed(options.seed);
-    let (mut gan, mut reader) = (Gan::new(recipe), Reader::default());
+    let (mut gan, mut reader) = (Gan::new(recipe), Cnn::default());
     println!("generator: {} parameters", gan.generator.num_parameters());
     println!("discriminator: {} parameters\n", gan.discriminator.num_parameters());
     if let Some(file) = &options.load {
@@ -363,8 +364,10 @@ fn main() -> Result<(), Error> {
         println!("resumed after {} epochs and {} batches", gan.epoch, gan.batch);
     }
     match given.path("classifier") {
-        Some(file) => reader.load(file)?,
-        None if options.load.is_none() => reader.train(&train, if options.smoke { 1 } else { 2 }, options.seed),
+        Some(file) => io::load(file, &mut reader)?,
+        None if options.load.is_none() => {
+            reader = judge::reader(&train, if options.smoke { 1 } else { 2 }, options.seed);
+        }
         None => {}
     }
     let judge = Judge::new(reader, &test);

@@ -3,14 +3,11 @@
 //!
 //! Not libtest, which would not show that.
 
-#[path = "support/cnn.rs"]
-mod cnn;
-
-use cnn::Cnn;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
+use support::cnn::Cnn;
 use wengert::data::{DataLoader, Dataset, LabelledImages, Mnist, digits};
 use wengert::loss::cross_entropy;
 use wengert::nn::Layer;
@@ -20,7 +17,7 @@ use wengert::{Error, record, seed};
 /// The share of the first 2,000 test images that is read after some steps of Adam on batches of 64.
 fn accuracy_after(steps: usize, train: LabelledImages, test: &LabelledImages) -> f64 {
     seed(0);
-    let mut net = Cnn::new();
+    let mut net = Cnn::default();
     let mut optimizer = Adam::new(1e-3);
     for (x, y) in DataLoader::new(train, 64).shuffle(true).seed(0).epoch(0).take(steps) {
         let loss = record(|| cross_entropy(&net.forward(&x), &y));

@@ -1,10 +1,7 @@
 //! Models as their user builds them: names, freezing, the summary, optimizers, files, the layers' modes and first values.
 
-#[path = "support/cnn.rs"]
-mod cnn;
-
-use cnn::Cnn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use support::cnn::Cnn;
 use wengert::autograd::Mode;
 use wengert::loss::{cross_entropy, mse_loss};
 use wengert::nn::{BatchNorm1d, Conv2d, Dropout, Embedding, Layer, Linear, LinearOptions, Module, Param, ReLU, Tanh};
@@ -121,7 +118,7 @@ fn freezing_takes_whole_parts_of_a_name() {
 
 #[test]
 fn the_summary_has_the_numbers_that_are_found_by_hand() {
-    let net = Cnn::new();
+    let net = Cnn::default();
     let summary = net.summary(&[1, 1, 28, 28]);
     // Parameters: out (in 3 3 + 1), out (in + 1). FLOPs: 2 for each weight at each of the 26^2, 11^2, 3^2 places.
     let by_hand = [

@@ -1,15 +1,13 @@
 //! Values and all gradients against PyTorch, from the fixtures that `tests/fixtures/make.py` wrote.
 
-#[path = "support/cnn.rs"]
-mod cnn;
 #[path = "support/critics.rs"]
 mod critics;
 #[path = "pytorch/generative.rs"]
 mod generative;
 
-use cnn::Cnn;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use support::cnn::Cnn;
 use wengert::io::{self, TensorFile};
 use wengert::loss::{self, BinaryCrossEntropyOptions, CrossEntropyOptions, CtcOptions, Reduction};
 use wengert::nn::distribution::{
@@ -565,7 +563,7 @@ fn covariance(x: &Tensor) -> Tensor {
 
 #[test]
 fn a_state_dict_written_by_pytorch_loads_and_gives_the_same_output_and_gradients() {
-    let mut net = Cnn::new();
+    let mut net = Cnn::default();
     io::load(fixture("mnist_cnn.safetensors"), &mut net).unwrap();
     let case = io::load_tensors(fixture("mnist_cnn_case.safetensors")).unwrap();
     let get = |name: &str| case.get::<f32>(name).unwrap();

@@ -1,6 +1,7 @@
 //! What the examples share: options, progress, runs that can be stopped, data made by code, what digits and texts each need.
 
 pub mod arguments;
+pub mod cnn;
 pub mod dates;
 pub mod frechet;
 pub mod judge;
