@@ -18,12 +18,12 @@ use support::Progress;
 use support::arguments::{self, Arguments, count, file, option, real};
 use support::clap::Command;
 use support::text::recurrent::{CELLS, Recurrent, State};
-use support::text::{self, Saved, save};
+use support::text::{self, Saved, hits, save};
 use wengert::data::text::{Vocab, read_text};
 use wengert::loss::cross_entropy;
 use wengert::nn::{Dropout, Embedding, Layer, Linear, LstmOptions, Module};
 use wengert::optim::{Adam, Optimizer, schedule};
-use wengert::{Error, Rng, Tensor, io, module, record};
+use wengert::{Error, Rng, Tensor, module, record};
 
 struct Writer {
     letters: Embedding,
@@ -87,8 +87,7 @@ fn main() -> Result<(), Error> {
     };
     let mut net = Writer::new(vocab.len(), &size, given.real("dropout"));
     if let Some(file) = given.path("load") {
-        io::load(file, &mut net)?;
-        println!("loaded {}", file.display());
+        text::load(file, &mut net)?;
     }
     let prompt = prompt(&given, &vocab)?;
     let ids = vocab.try_encode(&text)?;
@@ -100,14 +99,14 @@ fn main() -> Result<(), Error> {
     let (train, valid) = ids.split_at(ids.len() - held_out);
     let (batch, steps) = (given.count("batch-size"), given.count("seq-len"));
     let epochs = given.epochs();
-    let weights: usize = net.parameters().iter().map(|(_, weights)| weights.numel()).sum();
     println!(
-        "{} characters, {} different; {} of {} layers of {}, {weights} parameters\n",
+        "{} characters, {} different; {} of {} layers of {}, {} parameters\n",
         ids.len(),
         vocab.len(),
         size.cell,
         size.layers,
-        size.hidden
+        size.hidden,
+        net.num_parameters()
     );
 
     let [columns, height] = columns(train, batch);
@@ -127,8 +126,7 @@ fn main() -> Result<(), Error> {
                 (cross_entropy(&logits, &y), logits.detach(), left)
             });
             state = Some(left);
-            let hits = logits.argmax(-1, false).eq(&y).to_vec().into_iter().filter(|&hit| hit).count();
-            progress.update(y.numel(), f64::from(loss.item()), hits);
+            progress.update(y.numel(), f64::from(loss.item()), hits(&logits.argmax(-1, false).eq(&y)));
             let mut grads = loss.backward();
             grads.clip_norm(given.real("clip"));
             optimizer.step(&mut net, &grads);

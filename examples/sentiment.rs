@@ -19,13 +19,13 @@ use support::clap::Command;
 use support::reviews::reviews;
 use support::text::recurrent::{CELLS, Recurrent};
 use support::text::score::{Score, table};
-use support::text::{self, Saved, forget, save};
+use support::text::{self, Saved, forget, hits, save, vectors};
 use wengert::data::Dataset;
 use wengert::data::text::{
     Imdb, LabelledTexts, Padded, Sequences, Vocab, VocabOptions, buckets, pad, read_rt_polarity,
 };
 use wengert::loss::cross_entropy;
-use wengert::nn::{Dropout, Embedding, EmbeddingOptions, Layer, Linear, LstmOptions};
+use wengert::nn::{Dropout, Embedding, Layer, Linear, LstmOptions};
 use wengert::optim::{AdamOptions, AdamW, Optimizer, schedule};
 use wengert::{Error, Rng, Tensor, module, ops, record};
 
@@ -41,12 +41,9 @@ module!(Classifier { words, recurrent, class });
 
 impl Classifier {
     fn new(words: usize, size: &Size, dropout: f64) -> Classifier {
-        let mut table = Embedding::with(words, size.embedding, EmbeddingOptions { padding_idx: Some(0) });
-        // Small at first, so that what is learned of a rare word is not lost in what it was drawn as.
-        table.weight.as_mut_slice().iter_mut().for_each(|weight| *weight *= 0.1);
         let options = LstmOptions { bidirectional: true, ..Default::default() };
         Classifier {
-            words: table,
+            words: vectors(words, size.embedding),
             recurrent: Recurrent::new(&size.cell, size.embedding, size.hidden, options),
             class: Linear::new(4 * size.hidden, CLASSES.len()),
             dropout: Dropout::new(dropout),
@@ -125,8 +122,7 @@ fn main() -> Result<(), Error> {
                 let logits = net.forward(&x);
                 (cross_entropy(&logits, &y), logits.detach())
             });
-            let hits = logits.argmax(1, false).eq(&y).to_vec().into_iter().filter(|&hit| hit).count();
-            progress.update(indices.len(), f64::from(loss.item()), hits);
+            progress.update(indices.len(), f64::from(loss.item()), hits(&logits.argmax(1, false).eq(&y)));
             let mut grads = loss.backward();
             grads.clip_norm(5.0);
             optimizer.step(&mut net, &grads);
@@ -188,8 +184,7 @@ fn load(file: &Path, dropout: f64) -> Result<(Classifier, Vocab, Size), Error> {
     let cell = saved.one_of("cell", &CELLS)?;
     let size = Size { cell, embedding: saved.number("embedding")?, hidden: saved.number("hidden")? };
     let mut net = Classifier::new(vocab.len(), &size, dropout);
-    wengert::io::load(file, &mut net)?;
-    println!("loaded {}", file.display());
+    text::load(file, &mut net)?;
     Ok((net, vocab, size))
 }
 

@@ -18,13 +18,13 @@ use support::arguments::{self, Arguments, count, file, option, real};
 use support::clap::Command;
 use support::notices::notices;
 use support::text::score::{Score, table};
-use support::text::{self, Saved, forget, save};
+use support::text::{self, Saved, forget, save, vectors};
 use wengert::data::text::{
     ConllOptions, Padded, Sentence, Tokenizer, Vocab, VocabOptions, buckets, entities, pad, read_conll,
 };
-use wengert::nn::{Crf, Dropout, Embedding, EmbeddingOptions, Layer, Linear, Lstm, LstmOptions};
+use wengert::nn::{Crf, Dropout, Embedding, Layer, Linear, Lstm, LstmOptions};
 use wengert::optim::{Adam, Optimizer, schedule};
-use wengert::{Error, Rng, Tensor, io, module, ops, record};
+use wengert::{Error, Rng, Tensor, module, ops, record};
 
 struct Tagger {
     letters: Embedding,
@@ -40,16 +40,10 @@ module!(Tagger { letters, speller, words, reader, tags, crf });
 impl Tagger {
     fn new(known: &Known, size: &Size, dropout: f64) -> Tagger {
         let both = LstmOptions { bidirectional: true, batch_first: true, ..Default::default() };
-        let table = |num, dim| {
-            let mut table = Embedding::with(num, dim, EmbeddingOptions { padding_idx: Some(0) });
-            // Small at first, so that what is learned of a rare word is not lost in what it was drawn as.
-            table.weight.as_mut_slice().iter_mut().for_each(|weight| *weight *= 0.1);
-            table
-        };
         Tagger {
-            letters: table(known.letters.len(), size.letters),
+            letters: vectors(known.letters.len(), size.letters),
             speller: Lstm::with(size.letters, size.letters, both),
-            words: table(known.words.len(), size.embedding),
+            words: vectors(known.words.len(), size.embedding),
             reader: Lstm::with(size.embedding + 2 * size.letters, size.hidden, both),
             tags: Linear::new(2 * size.hidden, known.tags.len()),
             crf: Crf::new(known.tags.len()),
@@ -275,8 +269,7 @@ fn load(file: &Path, dropout: f64) -> Result<(Tagger, Known, Size), Error> {
     let [letters, embedding, hidden] = ["letter-size", "embedding", "hidden"].map(|name| saved.number(name));
     let size = Size { letters: letters?, embedding: embedding?, hidden: hidden? };
     let mut net = Tagger::new(&known, &size, dropout);
-    io::load(file, &mut net)?;
-    println!("loaded {}", file.display());
+    text::load(file, &mut net)?;
     Ok((net, known, size))
 }
 

@@ -4,6 +4,7 @@
 //! April, May and June are names as well as months, and numbers are not always years. A quarter of all names, first names and
 //! places is kept for the test.
 
+use crate::text::pick;
 use wengert::Rng;
 use wengert::data::text::Sentence;
 
@@ -153,8 +154,4 @@ fn first_name(kept: bool, rng: &mut Rng) -> &'static str {
 /// Whether a name is kept for the test.
 fn is_kept(number: usize) -> bool {
     number.is_multiple_of(4)
-}
-
-fn pick<'a>(from: &[&'a str], rng: &mut Rng) -> &'a str {
-    from[rng.below(from.len())]
 }

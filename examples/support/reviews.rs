@@ -3,6 +3,7 @@
 //! What a sentence says of its film cannot be told from its words one by one: "not", "far from" and the like turn an adjective
 //! around, and of two clauses the one that "but" or "although" gives the last say decides.
 
+use crate::text::pick;
 use std::collections::HashSet;
 use wengert::Rng;
 use wengert::data::text::LabelledTexts;
@@ -131,8 +132,4 @@ fn clause(label: usize, rng: &mut Rng) -> String {
     } else {
         format!("{film} {} {}", pick(BEFORE[turned], rng), pick(&ADJECTIVES[label ^ turned], rng))
     }
-}
-
-fn pick<'a>(from: &[&'a str], rng: &mut Rng) -> &'a str {
-    from[rng.below(from.len())]
 }

@@ -11,6 +11,13 @@ pub fn save(file: &Path, net: &impl Module, texts: &[(&str, String)]) -> Result<
     io::save_tensors(file, &io::state(net), &texts)
 }
 
+/// Takes a network's numbers from what [`save`] wrote.
+pub fn load(file: &Path, net: &mut impl Module) -> Result<(), Error> {
+    io::load(file, net)?;
+    println!("loaded {}", file.display());
+    Ok(())
+}
+
 /// What [`save`] wrote.
 pub struct Saved<'a> {
     path: &'a Path,
