@@ -17,12 +17,13 @@
 //! Bahdanau, Cho, Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015; the order of the
 //! decoder's steps is that of Luong, Pham, Manning, "Effective approaches to attention-based neural machine translation", 2015.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
-use support::clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
-use support::clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use support::arguments::{self, Arguments, count, file, flag, option, real, seed, threads, whole};
+use support::clap::Command;
+use support::clap::builder::NonEmptyStringValueParser;
 use support::pairs::{END, Languages, Pairs, START, vocab};
+use support::text::{self, Saved};
 use support::{Progress, folder};
 use wengert::data::Dataset;
 use wengert::data::image::write_png;
@@ -35,7 +36,7 @@ use wengert::nn::{
 };
 use wengert::ops::cat;
 use wengert::optim::{Adam, Optimizer, schedule};
-use wengert::{Error, Rng, Tensor, io, module, record};
+use wengert::{Error, Rng, Tensor, module, record};
 
 #[expect(clippy::large_enum_variant, reason = "there is only one, in the network")]
 enum Attention {
@@ -158,8 +159,7 @@ impl Translator {
         let options = CrossEntropyOptions { ignore_index: padding, ..Default::default() };
         let loss = cross_entropy_with(&logits, &expected, options);
         let hits = logits.argmax(1, false).eq(&expected).logical_and(&expected.ne_scalar(padding));
-        let hits = hits.to_vec().into_iter().filter(|&hit| hit).count();
-        (loss, y.lengths.iter().sum::<usize>() - y.lengths.len(), hits)
+        (loss, y.lengths.iter().sum::<usize>() - y.lengths.len(), text::hits(&hits))
     }
 }
 
@@ -171,56 +171,49 @@ struct Size {
 }
 
 fn main() -> Result<(), Error> {
-    let found = options().get_matches();
-    let number = |name: &str| *found.get_one::<usize>(name).expect("has a default");
-    let real = |name: &str| *found.get_one::<f64>(name).expect("has a default");
-    let path = |name: &str| found.get_one::<PathBuf>(name);
-    if let Some(&threads) = found.get_one::<usize>("threads") {
-        wengert::set_num_threads(threads);
-    }
-    let smoke = found.get_flag("smoke");
-    let seed = *found.get_one::<u64>("seed").expect("has a default");
-    wengert::seed(seed);
-    let mut rng = Rng::new(seed).stream(1);
+    let given = Arguments::read(options());
+    wengert::seed(given.seed());
+    let smoke = given.smoke();
+    let mut rng = Rng::new(given.seed()).stream(1);
 
-    let mut pairs = match path("data") {
+    let mut pairs = match given.path("data") {
         Some(file) => Pairs::read(file, &mut rng)?,
         None => Pairs::dates(&mut rng),
     };
     let mut size = Size {
-        attention: found.get_one::<String>("attention").expect("has a default").clone(),
-        embedding: number("embedding"),
-        hidden: if smoke { number("hidden").min(32) } else { number("hidden") },
+        attention: given.text("attention").expect("has a default").to_string(),
+        embedding: given.count("embedding"),
+        hidden: if smoke { given.count("hidden").min(32) } else { given.count("hidden") },
     };
-    let words = path("data").is_some();
-    let languages = match path("load") {
+    let words = given.path("data").is_some();
+    let languages = match given.path("load") {
         Some(file) => saved(file, &mut size, words)?,
         None => Languages::new(&pairs.train, words),
     };
-    pairs.test.truncate(if smoke { 50 } else { number("test") });
+    pairs.test.truncate(if smoke { 50 } else { given.count("test") });
     if smoke {
         pairs.train.truncate(640);
     }
-    let mut net = Translator::new(&languages.from, &languages.to, &size, real("dropout"));
-    if let Some(file) = path("load") {
-        io::load(file, &mut net)?;
-        println!("loaded {}", file.display());
+    let mut net = Translator::new(&languages.from, &languages.to, &size, given.real("dropout"));
+    if let Some(file) = given.path("load") {
+        text::load(file, &mut net)?;
     }
-    let asked = asked(&found, &languages)?;
-    let weights: usize = net.parameters().iter().map(|(_, weights)| weights.numel()).sum();
+    let asked = asked(&given, &languages)?;
     println!("{} pairs to learn from, {} sentences to test on", pairs.train.len(), pairs.test.len());
     println!(
-        "{} and {} {}, {} attention, {weights} parameters\n",
+        "{} and {} {}, {} attention, {} parameters\n",
         languages.from.len(),
         languages.to.len(),
         if words { "words" } else { "characters" },
-        size.attention
+        size.attention,
+        net.num_parameters()
     );
 
-    train(&mut net, &languages, &size, &pairs, &found, &mut rng)?;
+    train(&mut net, &languages, &size, &pairs, &given, &mut rng)?;
 
-    let translated =
-        |text: &String| Ok::<_, Error>(translate(&net, &languages, &languages.from.try_encode(text)?, number("beam")));
+    let translated = |text: &String| {
+        Ok::<_, Error>(translate(&net, &languages, &languages.from.try_encode(text)?, given.count("beam")))
+    };
     let texts = || pairs.test.iter().map(|(text, _)| text);
     let translations = texts().map(translated).collect::<Result<Vec<_>, _>>()?;
     let shown: Vec<(&String, Vec<i64>)> = match &asked {
@@ -230,7 +223,7 @@ fn main() -> Result<(), Error> {
     for (text, tokens) in &shown {
         println!("{text} -> {}", languages.to.decode(tokens));
     }
-    if let Some(dir) = path("plot") {
+    if let Some(dir) = given.path("plot") {
         folder(dir)?;
         for (i, (text, tokens)) in shown.iter().take(3).enumerate() {
             let file = dir.join(format!("attention-{}.png", i + 1));
@@ -262,13 +255,10 @@ fn train(
     languages: &Languages,
     size: &Size,
     pairs: &Pairs,
-    found: &ArgMatches,
+    given: &Arguments,
     rng: &mut Rng,
 ) -> Result<(), Error> {
-    let number = |name: &str| *found.get_one::<usize>(name).expect("has a default");
-    let real = |name: &str| *found.get_one::<f64>(name).expect("has a default");
-    let epochs = if found.get_flag("smoke") { number("epochs").min(1) } else { number("epochs") };
-    let (batch_size, padding) = (number("batch-size"), languages.padding());
+    let (epochs, batch_size, padding) = (given.epochs(), given.count("batch-size"), languages.padding());
     let from = languages.sources(pairs.train.iter().map(|(from, _)| from))?;
     let to = languages.targets(pairs.train.iter().map(|(_, to)| to))?;
     let held_out = [
@@ -276,8 +266,8 @@ fn train(
         languages.targets(pairs.test.iter().map(|(_, all)| &all[0]))?,
     ];
     let tokens: usize = to.lengths().iter().map(|length| length - 1).sum();
-    let rate = schedule::cosine(real("lr"), real("lr") / 100.0, epochs * from.len().div_ceil(batch_size));
-    let mut optimizer = Adam::new(real("lr"));
+    let rate = schedule::cosine(given.real("lr"), given.real("lr") / 100.0, epochs * from.len().div_ceil(batch_size));
+    let mut optimizer = Adam::new(given.real("lr"));
     let mut step = 0;
     for epoch in 1..=epochs {
         let start = Instant::now();
@@ -285,12 +275,12 @@ fn train(
         for indices in buckets(&from.lengths(), batch_size, rng) {
             optimizer.set_lr(rate(step));
             step += 1;
-            let forced = rng.uniform() < real("teacher-forcing");
+            let forced = rng.uniform() < given.real("teacher-forcing");
             let (x, y) = (from.batch(&indices), to.batch(&indices));
             let (loss, tokens, hits) = record(|| net.loss(&x, &y, padding, forced));
             progress.update(tokens, f64::from(loss.item()), hits);
             let mut grads = loss.backward();
-            grads.clip_norm(real("clip"));
+            grads.clip_norm(given.real("clip"));
             optimizer.step(net, &grads);
         }
         let train_loss = progress.finish();
@@ -304,7 +294,7 @@ fn train(
             let found = format!("{loss}; a lower --lr may help");
             return Err(Error::malformed("network", None, "a loss that is a number", found));
         }
-        if let Some(file) = found.get_one::<PathBuf>("save") {
+        if let Some(file) = given.path("save") {
             save(file, net, languages, size)?;
         }
     }
@@ -360,11 +350,11 @@ fn plot(file: &Path, net: &Translator, languages: &Languages, text: &str, transl
 }
 
 /// The text that is to be translated, which the network can read.
-fn asked(found: &ArgMatches, languages: &Languages) -> Result<Option<String>, Error> {
-    let Some(text) = found.get_one::<String>("translate") else { return Ok(None) };
+fn asked(given: &Arguments, languages: &Languages) -> Result<Option<String>, Error> {
+    let Some(text) = given.text("translate") else { return Ok(None) };
     match languages.from.try_encode(text) {
         Ok(tokens) if tokens.is_empty() => Err(Error::malformed("--translate", None, "a text", "white space")),
-        Ok(_) => Ok(Some(text.clone())),
+        Ok(_) => Ok(Some(text.to_string())),
         Err(Error::Malformed { offset, found, .. }) => {
             Err(Error::malformed("--translate", offset, "a character that dates are written with", found))
         }
@@ -382,30 +372,24 @@ fn save(file: &Path, net: &Translator, languages: &Languages, size: &Size) -> Re
         ("embedding", size.embedding.to_string()),
         ("hidden", size.hidden.to_string()),
     ];
-    let texts: BTreeMap<_, _> = texts.map(|(name, text)| (name.to_string(), text)).into();
-    io::save_tensors(file, &io::state(net), &texts)
+    text::save(file, net, &texts)
 }
 
 /// The vocabularies of a saved network, and its size.
 fn saved(file: &Path, size: &mut Size, words: bool) -> Result<Languages, Error> {
-    let saved = io::load_tensors(file)?;
-    let wrong = |expected: &str, found: &str| Error::malformed(file, None, expected, format!("{found:?}"));
-    let number = |name: &str| {
-        let text = saved.text(name)?;
-        text.parse().ok().filter(|&n| n > 0).ok_or_else(|| wrong(&format!("a number from 1 as {name}"), text))
-    };
+    let saved = Saved::open(file)?;
     let attention = saved.text("attention")?.to_string();
     if !ATTENTIONS.contains(&attention.as_str()) {
-        return Err(wrong("additive or dot as attention", &attention));
+        return Err(saved.wrong("additive or dot as attention", &attention));
     }
     let expected = if words { "words" } else { "characters" };
     if saved.text("tokens")? != expected {
         let expected = format!("a network that reads {expected}: sentences want --data, dates do not");
-        return Err(wrong(&expected, saved.text("tokens")?));
+        return Err(saved.wrong(&expected, saved.text("tokens")?));
     }
-    *size = Size { attention, embedding: number("embedding")?, hidden: number("hidden")? };
+    *size = Size { attention, embedding: saved.number("embedding")?, hidden: saved.number("hidden")? };
     if size.hidden % 2 == 1 {
-        return Err(wrong("an even number as hidden", saved.text("hidden")?));
+        return Err(saved.wrong("an even number as hidden", saved.text("hidden")?));
     }
     let vocab = |name| Ok::<_, Error>(vocab(saved.text(name)?.split('\n'), words));
     Ok(Languages { from: vocab("from")?, to: vocab("to")?, words })
@@ -414,50 +398,33 @@ fn saved(file: &Path, size: &mut Size, words: bool) -> Result<Languages, Error> 
 const ATTENTIONS: [&str; 2] = ["additive", "dot"];
 
 fn options() -> Command {
-    let option = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    let count = |name, default: &'static str, help| {
-        let least = if name == "epochs" { 0 } else { 1 };
-        let parser = RangedU64ValueParser::<usize>::new().range(least..);
-        option(name, "N", help).value_parser(parser).default_value(default)
-    };
-    let real = |name, default: &'static str, within: fn(f64) -> bool, help| {
-        let parse = move |text: &str| match text.parse() {
-            Ok(x) if within(x) => Ok(x),
-            _ => Err("out of range or no number"),
-        };
-        option(name, "X", help).value_parser(parse).default_value(default)
-    };
     let even = |text: &str| match text.parse::<usize>() {
         Ok(n) if n > 0 && n % 2 == 0 => Ok(n),
         _ => Err("not an even number from 2"),
     };
-    let file = |name, help| option(name, "FILE", help).value_parser(value_parser!(PathBuf));
-    let positive = |x: f64| x > 0.0 && x.is_finite();
     Command::new("seq2seq").about("A recurrent encoder and decoder with attention rewrite sentences.").args([
-        file("data", "Pairs of sentences, a pair a line with a tab between them [default: dates]"),
+        file("data", "FILE", "Pairs of sentences, a pair a line with a tab between them [default: dates]"),
         option("attention", "KIND", "How states are compared").value_parser(ATTENTIONS).default_value("additive"),
         real("teacher-forcing", "1", |x| (0.0..=1.0).contains(&x), "Part of the batches that read the right tokens"),
-        count("beam", "1", "Hypotheses that the search follows"),
-        count("epochs", "4", "Passes over the pairs; 0 with --load only tests and translates"),
-        count("batch-size", "64", "Pairs per step"),
+        count("beam", "Hypotheses that the search follows").default_value("1"),
+        option("epochs", "N", "Passes over the pairs; 0 with --load only tests and translates")
+            .value_parser(whole(..))
+            .default_value("4"),
+        count("batch-size", "Pairs per step").default_value("64"),
         option("hidden", "N", "Width of the decoder; a direction of the encoder has half of it")
             .value_parser(even)
             .default_value("128"),
-        count("embedding", "64", "Width of a token"),
-        real("dropout", "0.1", |x| (0.0..1.0).contains(&x), "Dropout of embeddings and before the last layer"),
-        real("lr", "0.002", positive, "Learning rate of Adam at first; it falls to a hundredth"),
-        real("clip", "5", positive, "Largest norm of a step's gradients"),
-        count("test", "2000", "Sentences of the held-out tenth that are tested on, at most"),
-        option("seed", "N", "Seed of everything random").value_parser(value_parser!(u64)).default_value("0"),
-        option("threads", "N", "Threads [default: all cores]")
-            .value_parser(RangedU64ValueParser::<usize>::new().range(1..)),
-        file("save", "Save the network after each epoch, as safetensors"),
-        file("load", "Start from a saved network, with its vocabularies and size"),
+        count("embedding", "Width of a token").default_value("64"),
+        real("dropout", "0.1", arguments::dropout, "Dropout of embeddings and before the last layer"),
+        real("lr", "0.002", arguments::positive, "Learning rate of Adam at first; it falls to a hundredth"),
+        real("clip", "5", arguments::positive, "Largest norm of a step's gradients"),
+        count("test", "Sentences of the held-out tenth that are tested on, at most").default_value("2000"),
+        seed(),
+        threads(),
+        file("save", "FILE", "Save the network after each epoch, as safetensors"),
+        file("load", "FILE", "Start from a saved network, with its vocabularies and size"),
         option("translate", "TEXT", "A text to translate at the end").value_parser(NonEmptyStringValueParser::new()),
-        option("plot", "DIR", "Draw the attention of the first translations as PNG")
-            .value_parser(value_parser!(PathBuf)),
-        Arg::new("smoke").long("smoke").action(ArgAction::SetTrue).help("A run of seconds on a little data, for tests"),
+        file("plot", "DIR", "Draw the attention of the first translations as PNG"),
+        flag("smoke", "A run of seconds on a little data, for tests"),
     ])
 }

@@ -29,21 +29,24 @@ impl<'a> Saved<'a> {
         Ok(Saved { path, file: io::load_tensors(path)? })
     }
 
+    /// That a text is not what was expected.
+    pub fn wrong(&self, expected: &str, text: &str) -> Error {
+        Error::malformed(self.path, None, expected, format!("{text:?}"))
+    }
+
     pub fn text(&self, name: &str) -> Result<&str, Error> {
         self.file.text(name)
     }
 
     pub fn number(&self, name: &str) -> Result<usize, Error> {
         let text = self.text(name)?;
-        let wrong = || Error::malformed(self.path, None, format!("a number from 1 as {name}"), format!("{text:?}"));
-        text.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)
+        text.parse().ok().filter(|&n| n > 0).ok_or_else(|| self.wrong(&format!("a number from 1 as {name}"), text))
     }
 
     pub fn one_of(&self, name: &str, choice: &[&str]) -> Result<String, Error> {
         let text = self.text(name)?;
         if !choice.contains(&text) {
-            let expected = format!("one of {} as {name}", choice.join(", "));
-            return Err(Error::malformed(self.path, None, expected, format!("{text:?}")));
+            return Err(self.wrong(&format!("one of {} as {name}", choice.join(", ")), text));
         }
         Ok(text.to_string())
     }
