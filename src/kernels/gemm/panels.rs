@@ -91,7 +91,8 @@ impl<T: Float> Product<'_, T> {
             _ => 4 * parallel::num_threads(),
         };
         if self.n >= self.m {
-            let blocks = blocks.min(panels);
+            // Each block copies the rows of A that it reads: that pays for whole groups of panels.
+            let blocks = blocks.min((panels / PANELS).max(parallel::num_threads())).min(panels);
             parallel::tasks(blocks, threads, |i| self.task(0..self.m, share(panels, blocks, i, width, self.n)));
         } else {
             let blocks = blocks.min(tiles);
