@@ -84,7 +84,7 @@ fn floats<T: Float>() -> Vec<*const ()> {
         Tensor::<T>::cast::<i64> as *const (),
     ];
     all.extend(methods!(T:
-        packed make_mut to_vec item get backward backward_with backward_graph_with
+        packed make_mut to_vec item get backward backward_with backward_graph_with backward_graph_only
         add sub mul div neg add_scalar mul_scalar
         sum_over sum_to_shape argmax argmin amax_over amin_over mean_over prod_over var_over
         eq eq_scalar ne ne_scalar lt lt_scalar le le_scalar gt gt_scalar ge ge_scalar masked_fill

@@ -204,6 +204,36 @@ fn derivatives_can_be_taken_again_and_again() {
 }
 
 #[test]
+fn gradients_of_chosen_leaves_are_the_same_and_nothing_else_is_computed() {
+    let (x, w, other) = (random(&[3, 4], 1).tracked(), random(&[4, 2], 2).tracked(), leaf([0.5]));
+    // Its rule must not be asked for what only `other` needs.
+    let only_other =
+        || custom("only_other", [&other], |[x]| x * 1.0, |_, _, _| panic!("nobody wanted the gradient of `other`"));
+    record(|| {
+        let y = x.matmul(&w).tanh();
+        let all = (&y * &y).sum().backward_graph();
+        let grads = ((&y * &y).sum() + only_other().sum()).backward_graph_only(&[&x]);
+        assert!(grads.contains(&x) && !grads.contains(&w) && !grads.contains(&other) && grads.len() == 1);
+        assert_eq!(grads.of(&x).to_vec(), all.of(&x).to_vec());
+        // Differentiated again, both know what the slope depends on.
+        let [again, once_more] = [&grads, &all].map(|grads| grads.of(&x).square().sum().backward());
+        assert_eq!(again.of(&w).to_vec(), once_more.of(&w).to_vec());
+        // What does not depend on a leaf has no gradient for it.
+        assert!(y.sum().backward_graph_only(&[&other]).is_empty());
+    });
+}
+
+#[test]
+#[should_panic(expected = "backward_graph_only: tensor 1, of shape [2], is no parameter or `.tracked()` tensor")]
+fn gradients_of_chosen_leaves_refuse_what_is_no_leaf() {
+    let x = leaf([1.0, 2.0]);
+    record(|| {
+        let y = x.exp();
+        y.sum().backward_graph_only(&[&x, &y])
+    });
+}
+
+#[test]
 fn a_hessian_vector_product_agrees_with_differences_of_gradients() {
     let mut net = sequential![
         Linear::<f64>::with(3, 5, LinearOptions::default()),

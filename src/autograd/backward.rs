@@ -2,7 +2,7 @@
 
 use super::any::Any;
 use super::mode::{is_detecting_anomaly, set_recording};
-use super::tape::Entry;
+use super::tape::{Entry, Wanted};
 use super::{Gradients, gradients::IdMap};
 use crate::element::Float;
 use crate::shape::{ensure, fail};
@@ -14,13 +14,18 @@ use std::collections::hash_map;
 ///
 /// Entries are visited in falling order of their number. An entry's number is larger than those of its inputs, so each is
 /// visited once, after everything that was computed from it, and its handles are given up right after: what the rule saved
-/// is freed as the walk goes on. It ends at leaves, and at the entries whose numbers are among `ends`.
-fn walk(root: Entry, seed: Any, anomaly: bool, ends: &[u64]) -> Gradients {
+/// is freed as the walk goes on. It ends at leaves; where `ends` are given, at the entries with these numbers, and goes nowhere
+/// else.
+fn walk(root: Entry, seed: Any, anomaly: bool, ends: Option<&[u64]>) -> Gradients {
+    let wanted = ends.map_or(Wanted::ALL, |ends| Wanted::between(&root, ends));
+    let ends = ends.unwrap_or_default();
     let mut waiting: IdMap<(Entry, Any)> = IdMap::default();
     let mut order = BinaryHeap::new();
     let mut leaves = IdMap::default();
-    order.push(root.id());
-    waiting.insert(root.id(), (root, seed));
+    if wanted.contains(&root) {
+        order.push(root.id());
+        waiting.insert(root.id(), (root, seed));
+    }
     while let Some(id) = order.pop() {
         let (entry, grad) = waiting.remove(&id).expect("every number in the heap waits in the map");
         if entry.rule().is_leaf() || ends.contains(&id) {
@@ -28,8 +33,11 @@ fn walk(root: Entry, seed: Any, anomaly: bool, ends: &[u64]) -> Gradients {
             continue;
         }
         let inputs = entry.rule().inputs();
-        entry.rule().pull(grad, &entry, &mut |i, grad| {
+        entry.rule().pull(grad, &entry, &wanted, &mut |i, grad| {
             let input = inputs[i].as_ref().expect("gradients are only given to tracked inputs");
+            if !wanted.contains(input) {
+                return;
+            }
             if anomaly {
                 check_finite(&grad, &entry, i);
             }
@@ -105,7 +113,7 @@ impl<T: Float> Tensor<T> {
         });
         let root = self.root("backward");
         drop(self);
-        set_recording(false, || walk(root, Any::of(cotangent.detached()), is_detecting_anomaly(), &[]))
+        set_recording(false, || walk(root, Any::of(cotangent.detached()), is_detecting_anomaly(), None))
     }
 
     /// [`Tensor::backward`], itself recorded: the gradients can be part of another loss (PyTorch's `create_graph=True`).
@@ -139,7 +147,37 @@ impl<T: Float> Tensor<T> {
             format!("backward_graph_with: {:?}: the cotangent has shape {:?}", self.shape(), cotangent.shape())
         });
         let root = self.root("backward_graph");
-        set_recording(true, || walk(root, Any::of(cotangent.clone()), is_detecting_anomaly(), &[]))
+        set_recording(true, || walk(root, Any::of(cotangent.clone()), is_detecting_anomaly(), None))
+    }
+
+    /// [`Tensor::backward_graph`] for some leaves alone: nothing is computed that only others need. For a penalty on a slope.
+    ///
+    /// ```
+    /// use wengert::nn::{Layer, Linear};
+    /// use wengert::{Tensor, record};
+    /// let (critic, x) = (Linear::new(4, 1), Tensor::ones([8, 4]).tracked());
+    /// let grads = record(|| {
+    ///     let slope = critic.forward(&x).sum().backward_graph_only(&[&x]).of(&x);
+    ///     (slope.square().sum_dim([1], false) - 1.0).square().mean().backward()
+    /// });
+    /// assert_eq!(grads.of(&critic.weight).dims(), [1, 4]);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Tensor::backward_graph`], or when one of them is no leaf, that is no parameter or `.tracked()` tensor.
+    #[track_caller]
+    #[inline(never)]
+    pub fn backward_graph_only(&self, leaves: &[&Tensor<T>]) -> Gradients {
+        let end = |(i, leaf): (usize, &&Tensor<T>)| match &leaf.entry {
+            Some(entry) if entry.rule().is_leaf() => entry.id(),
+            _ => fail(format!(
+                "backward_graph_only: tensor {i}, of shape {:?}, is no parameter or `.tracked()` tensor",
+                leaf.shape()
+            )),
+        };
+        let ends: Vec<u64> = leaves.iter().enumerate().map(end).collect();
+        let (seed, root) = (self.seed("backward_graph_only"), self.root("backward_graph_only"));
+        set_recording(true, || walk(root, Any::of(seed), is_detecting_anomaly(), Some(&ends)))
     }
 
     /// The gradients of `sum(self * cotangent)`, recorded, with respect to tensors that need not be leaves; where two of them
@@ -151,7 +189,7 @@ impl<T: Float> Tensor<T> {
     ) -> [Option<Tensor<T>>; N] {
         let ends: Vec<u64> = at.iter().flatten().filter_map(|x| Some(x.entry.as_ref()?.id())).collect();
         let (root, seed) = (self.root("gradients_at"), Any::of(cotangent.clone()));
-        let mut grads = set_recording(true, || walk(root, seed, is_detecting_anomaly(), &ends));
+        let mut grads = set_recording(true, || walk(root, seed, is_detecting_anomaly(), Some(&ends)));
         at.map(|x| grads.take(x?))
     }
 }

@@ -1,12 +1,14 @@
 //! Tape entries.
 
 use super::any::Any;
+use super::gradients::IdMap;
 use super::is_recording;
 use super::rows::Rows;
 use crate::element::Float;
 use crate::shape::{Label, ensure};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
+use std::collections::hash_map;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
@@ -44,10 +46,45 @@ impl Head {
 pub(crate) trait Rule: Send + Sync {
     /// The entries of the inputs; `None` for one that is not tracked.
     fn inputs(&self) -> &[Option<Entry>];
-    /// Calls `give(i, gradient)` for every tracked input that has one.
-    fn pull(&self, grad: Any, this: &Entry, give: &mut dyn FnMut(usize, Any));
+    /// Calls `give(i, gradient)` for every tracked input that has one, at least for those that are wanted.
+    fn pull(&self, grad: Any, this: &Entry, wanted: &Wanted, give: &mut dyn FnMut(usize, Any));
     fn is_leaf(&self) -> bool {
         false
+    }
+}
+
+/// The entries whose gradients a walk is after: all, or those that lead to some ends.
+pub(crate) struct Wanted(Option<IdMap<()>>);
+
+impl Wanted {
+    pub const ALL: Wanted = Wanted(None);
+
+    /// What lies between the root and the entries with these numbers, both included.
+    pub fn between(root: &Entry, ends: &[u64]) -> Wanted {
+        let (mut seen, mut waiting) = (IdMap::default(), vec![root.clone()]);
+        while let Some(entry) = waiting.pop() {
+            if let hash_map::Entry::Vacant(place) = seen.entry(entry.id()) {
+                if !ends.contains(&entry.id()) {
+                    waiting.extend(entry.rule().inputs().iter().flatten().cloned());
+                }
+                place.insert(entry);
+            }
+        }
+        // In rising order of their numbers, inputs come before what was computed from them.
+        let mut numbers: Vec<u64> = seen.keys().copied().collect();
+        numbers.sort_unstable();
+        let mut wanted = IdMap::default();
+        for id in numbers {
+            let leads = |input: &Entry| wanted.contains_key(&input.id());
+            if ends.contains(&id) || seen[&id].rule().inputs().iter().flatten().any(leads) {
+                wanted.insert(id, ());
+            }
+        }
+        Wanted(Some(wanted))
+    }
+
+    pub fn contains(&self, entry: &Entry) -> bool {
+        self.0.as_ref().is_none_or(|wanted| wanted.contains_key(&entry.id()))
     }
 }
 
@@ -165,7 +202,7 @@ impl Rule for Leaf {
     fn inputs(&self) -> &[Option<Entry>] {
         &[]
     }
-    fn pull(&self, _grad: Any, _this: &Entry, _give: &mut dyn FnMut(usize, Any)) {
+    fn pull(&self, _grad: Any, _this: &Entry, _wanted: &Wanted, _give: &mut dyn FnMut(usize, Any)) {
         unreachable!("the walk ends at leaves")
     }
     fn is_leaf(&self) -> bool {
@@ -179,19 +216,35 @@ pub(crate) struct Pull<'a, T: Float> {
     pub grad: Tensor<T>,
     inputs: &'a [Option<Entry>],
     this: &'a Entry,
+    wanted: &'a Wanted,
 }
 
 impl<'a, T: Float> Pull<'a, T> {
-    fn new(grad: Any, inputs: &'a [Option<Entry>], this: &'a Entry) -> Self {
-        Pull { grad: grad.get().expect("the gradient has the output's element type"), inputs, this }
+    fn new(grad: Any, inputs: &'a [Option<Entry>], this: &'a Entry, wanted: &'a Wanted) -> Self {
+        Pull { grad: grad.get().expect("the gradient has the output's element type"), inputs, this, wanted }
     }
 
-    /// Whether input `i` is tracked.
+    /// Whether the gradient of input `i` is of use.
     pub fn needs(&self, i: usize) -> bool {
-        self.inputs[i].is_some()
+        self.inputs[i].as_ref().is_some_and(|input| self.wanted.contains(input))
     }
 
-    /// `gradient(grad)` when input `i` is tracked.
+    /// [`Pull::needs`] of the first `N` inputs.
+    pub fn all_needs<const N: usize>(&self) -> [bool; N] {
+        std::array::from_fn(|i| self.needs(i))
+    }
+
+    /// `gradient(grad, kept)` from what was kept for it, when it is of use to input `i`.
+    pub fn when_kept<K>(
+        &self,
+        i: usize,
+        kept: &Option<K>,
+        gradient: impl FnOnce(&Tensor<T>, &K) -> Tensor<T>,
+    ) -> Option<Tensor<T>> {
+        kept.as_ref().filter(|_| self.needs(i)).map(|kept| gradient(&self.grad, kept))
+    }
+
+    /// `gradient(grad)` when it is of use to input `i`.
     pub fn when<S: Float>(&self, i: usize, gradient: impl FnOnce(&Tensor<T>) -> Tensor<S>) -> Option<Tensor<S>> {
         self.needs(i).then(|| gradient(&self.grad))
     }
@@ -225,8 +278,8 @@ where
         self.inputs.as_ref()
     }
 
-    fn pull(&self, grad: Any, this: &Entry, give: &mut dyn FnMut(usize, Any)) {
-        let pull = Pull::new(grad, self.inputs.as_ref(), this);
+    fn pull(&self, grad: Any, this: &Entry, wanted: &Wanted, give: &mut dyn FnMut(usize, Any)) {
+        let pull = Pull::new(grad, self.inputs.as_ref(), this, wanted);
         give_all(self.inputs.as_ref(), (self.rule)(pull).as_mut(), give);
     }
 }
@@ -258,9 +311,9 @@ impl<T: Float, F: Fn(Pull<T>, bool) -> Gradient<T> + Send + Sync> Rule for LookU
         &self.inputs
     }
 
-    fn pull(&self, grad: Any, this: &Entry, give: &mut dyn FnMut(usize, Any)) {
+    fn pull(&self, grad: Any, this: &Entry, wanted: &Wanted, give: &mut dyn FnMut(usize, Any)) {
         let is_leaf = self.inputs[0].as_ref().is_some_and(|input| input.rule().is_leaf());
-        match (self.rule)(Pull::new(grad, &self.inputs, this), is_leaf && !is_recording()) {
+        match (self.rule)(Pull::new(grad, &self.inputs, this, wanted), is_leaf && !is_recording()) {
             Gradient::Whole(x) => give(0, Any::of(x)),
             Gradient::Rows(rows) => give(0, Any::of_rows(rows)),
         }

@@ -154,7 +154,7 @@ pub fn conv2d<T: Float>(
     let none = Tensor::scalar(T::ZERO);
     record_op("conv2d", y, [x, weight, bias.unwrap_or(&none)], || {
         let kept = Kept::new(conv, options, x, weight);
-        move |pull: Pull<T>| kept.gradients(&pull.grad, pull.needs(2))
+        move |pull: Pull<T>| kept.gradients(&pull.grad, pull.all_needs())
     })
 }
 
@@ -175,8 +175,8 @@ pub fn conv2d_relu<T: Float>(
     record_op("conv2d_relu", y, [x, weight, bias.unwrap_or(&none)], || {
         let kept = Kept::new(conv, options, x, weight);
         move |pull: Pull<T>| {
-            let bias = pull.needs(2);
-            kept.gradients(&relu_grad(pull.grad, &kept_y), bias)
+            let needs = pull.all_needs();
+            kept.gradients(&relu_grad(pull.grad, &kept_y), needs)
         }
     })
 }
@@ -248,7 +248,8 @@ pub fn conv2d_max_pool2d<T: Float>(
     record_op(OP, y, inputs, || {
         let kept = Kept::new(conv, options, x, weight);
         move |pull: Pull<T>| {
-            kept.gradients(&max_pool2d_grad(&pull.grad, &taps, pool, Shape::new(&unpooled)), pull.needs(2))
+            let dy = max_pool2d_grad(&pull.grad, &taps, pool, Shape::new(&unpooled));
+            kept.gradients(&dy, pull.all_needs())
         }
     })
 }
@@ -273,17 +274,18 @@ impl<T: Float> Kept<T> {
         }
     }
 
-    /// Those of input, weight and bias.
+    /// Those of input, weight and bias that are needed.
     #[track_caller]
-    fn gradients(&self, dy: &Tensor<T>, bias: bool) -> [Option<Tensor<T>>; 3] {
-        let dx = self.weight.as_ref().map(|w| conv2d_grad_input(dy, w, self.conv.input, self.options));
-        let (dw, db) = match &self.x {
+    fn gradients(&self, dy: &Tensor<T>, [input, weight, bias]: [bool; 3]) -> [Option<Tensor<T>>; 3] {
+        let kept = self.weight.as_ref().filter(|_| input);
+        let dx = kept.map(|w| conv2d_grad_input(dy, w, self.conv.input, self.options));
+        let (dw, db) = match self.x.as_ref().filter(|_| weight) {
             Some(x) if bias && !is_recording() => {
                 let (dw, db) = weight_and_bias(&self.conv, x, dy);
                 (Some(dw), Some(db))
             }
             x => (
-                x.as_ref().map(|x| conv2d_grad_weight(x, dy, self.conv.kernel, self.options)),
+                x.map(|x| conv2d_grad_weight(x, dy, self.conv.kernel, self.options)),
                 bias.then(|| dy.sum_dim([0, 2, 3], false)),
             ),
         };
@@ -342,8 +344,8 @@ pub fn conv2d_grad_input<T: Float>(
         let (dy_kept, w_kept) = (weight.is_tracked().then(|| dy.clone()), dy.is_tracked().then(|| weight.clone()));
         move |pull: Pull<T>| {
             [
-                w_kept.as_ref().map(|w| conv2d(&pull.grad, w, None, options)),
-                dy_kept.as_ref().map(|dy| conv2d_grad_weight(&pull.grad, dy, conv.kernel, options)),
+                pull.when_kept(0, &w_kept, |grad, w| conv2d(grad, w, None, options)),
+                pull.when_kept(1, &dy_kept, |grad, dy| conv2d_grad_weight(grad, dy, conv.kernel, options)),
             ]
         }
     })
@@ -383,8 +385,8 @@ pub fn conv2d_grad_weight<T: Float>(
         let (x_kept, dy_kept) = (dy.is_tracked().then(|| x.clone()), x.is_tracked().then(|| dy.clone()));
         move |pull: Pull<T>| {
             [
-                dy_kept.as_ref().map(|dy| conv2d_grad_input(dy, &pull.grad, conv.input, options)),
-                x_kept.as_ref().map(|x| conv2d(x, &pull.grad, None, options)),
+                pull.when_kept(0, &dy_kept, |grad, dy| conv2d_grad_input(dy, grad, conv.input, options)),
+                pull.when_kept(1, &x_kept, |grad, x| conv2d(x, grad, None, options)),
             ]
         }
     })

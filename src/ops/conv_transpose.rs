@@ -167,8 +167,8 @@ pub fn conv_transpose2d<T: Float>(
         let (x_kept, w_kept) = (weight.is_tracked().then(|| x.clone()), x.is_tracked().then(|| weight.clone()));
         let options = options.convolution();
         move |pull: Pull<T>| {
-            let dx = w_kept.as_ref().map(|w| conv2d(&pull.grad, w, None, options));
-            let dw = x_kept.as_ref().map(|x| conv2d_grad_weight(&pull.grad, x, conv.kernel, options));
+            let dx = pull.when_kept(0, &w_kept, |grad, w| conv2d(grad, w, None, options));
+            let dw = pull.when_kept(1, &x_kept, |grad, x| conv2d_grad_weight(grad, x, conv.kernel, options));
             [dx, dw, pull.when(2, |grad| grad.sum_dim([0, 2, 3], false))]
         }
     })

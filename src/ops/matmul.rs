@@ -71,8 +71,8 @@ impl<T: Float> Tensor<T> {
             let (a_shape, b_shape) = (a.dims(), b.dims());
             move |pull: Pull<T>| {
                 // [m,n] . [n,k] and [k,m] . [m,n]
-                let da = b_kept.as_ref().map(|b| unbroadcast(pull.grad.matmul(&b.t()), &a_shape));
-                let db = a_kept.as_ref().map(|a| unbroadcast(a.t().matmul(&pull.grad), &b_shape));
+                let da = pull.when_kept(0, &b_kept, |grad, b| unbroadcast(grad.matmul(&b.t()), &a_shape));
+                let db = pull.when_kept(1, &a_kept, |grad, a| unbroadcast(a.t().matmul(grad), &b_shape));
                 [da, db]
             }
         })
@@ -119,7 +119,7 @@ pub fn linear<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<
     let none = Tensor::scalar(T::ZERO);
     record_op("linear", y, [x, weight, bias.unwrap_or(&none)], || {
         let kept = Kept::new(x, weight);
-        move |pull: Pull<T>| kept.gradients(&pull.grad, pull.needs(2))
+        move |pull: Pull<T>| kept.gradients(&pull.grad, pull.all_needs())
     })
 }
 
@@ -138,8 +138,8 @@ pub fn linear_relu<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Te
     record_op("linear_relu", y, [x, weight, bias.unwrap_or(&none)], || {
         let kept = Kept::new(x, weight);
         move |pull: Pull<T>| {
-            let bias = pull.needs(2);
-            kept.gradients(&relu_grad(pull.grad, &kept_y), bias)
+            let needs = pull.all_needs();
+            kept.gradients(&relu_grad(pull.grad, &kept_y), needs)
         }
     })
 }
@@ -198,11 +198,11 @@ impl<T: Float> Kept<T> {
         Kept { x: weight.is_tracked().then(|| x.clone()), weight: x.is_tracked().then(|| weight.clone()) }
     }
 
-    /// Those of input, weight and bias.
+    /// Those of input, weight and bias that are needed.
     #[track_caller]
-    fn gradients(&self, dy: &Tensor<T>, bias: bool) -> [Option<Tensor<T>>; 3] {
-        let dx = self.weight.as_ref().map(|w| dy.matmul(w));
-        let dw = self.x.as_ref().map(|x| dy.t().matmul(x));
+    fn gradients(&self, dy: &Tensor<T>, [input, weight, bias]: [bool; 3]) -> [Option<Tensor<T>>; 3] {
+        let dx = self.weight.as_ref().filter(|_| input).map(|w| dy.matmul(w));
+        let dw = self.x.as_ref().filter(|_| weight).map(|x| dy.t().matmul(x));
         [dx, dw, bias.then(|| dy.sum_dim(0, false))]
     }
 }
