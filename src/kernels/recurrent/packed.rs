@@ -54,7 +54,8 @@ pub(super) struct Target<'a, T: Gemm> {
 /// Panels of B that a thread takes at a time where [`products`] shares them out.
 const PANELS: usize = 4;
 
-/// The products of the same rows with one or more matrices of as many rows: row i of A starts at `a + i * a_stride`. With `wide`, threads share out the columns. The bits of a row do not depend on the other rows.
+/// The products of the same rows with one or more matrices of as many rows: row i of A starts at `a + i * a_stride`. With
+/// `wide`, threads share out the columns. The bits of a row do not depend on the other rows.
 ///
 /// # Safety
 /// The rows of A must be readable and those of all C writable, and none of it touched by others meanwhile.
