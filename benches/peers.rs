@@ -2,40 +2,21 @@
 //!
 //! Prints a line for each: name, median seconds, work (`flop=`, `byte=`, `sample=`; what a step needs at least), with tabs
 //! between. `cargo bench --bench peers -- mlp infer` runs those whose name contains a word; `--ceilings` measures the
-//! machine; `--list` lists; `--serve` reads lines from standard input: a name, the seconds to spend on it.
+//! machine; `--list` lists; `--serve` reads lines from standard input: a name, the seconds to spend on it; `--memory NAME`
+//! takes some steps of one workload and prints the largest resident size in bytes instead of the seconds.
 
 #[path = "peers/ceilings.rs"]
 mod ceilings;
+#[path = "peers/measure.rs"]
+mod measure;
 #[path = "peers/networks.rs"]
 mod networks;
 #[path = "peers/workloads.rs"]
 mod workloads;
 
+use measure::{Run, median, peak_memory};
 use std::collections::HashMap;
-use std::io::{BufRead, Write};
-use std::time::{Duration, Instant};
-use workloads::{Run, Workload};
-
-/// No workload is repeated for longer than this, however few repeats it had.
-const LONGEST: Duration = Duration::from_secs(5);
-const REPEATS: usize = 20;
-
-/// The median of at least 20 repeats, for at least `seconds` and at most 5 s, after a warm-up.
-fn median(run: &mut Run, seconds: f64) -> f64 {
-    let warm_up = Instant::now();
-    for _ in 0..5 {
-        run();
-        if warm_up.elapsed().as_secs_f64() > seconds {
-            break;
-        }
-    }
-    let (start, mut times) = (Instant::now(), Vec::new());
-    while start.elapsed() < LONGEST && (times.len() < REPEATS || start.elapsed().as_secs_f64() < seconds) {
-        times.push(run());
-    }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
+use workloads::Workload;
 
 /// The seconds of one repeat, or of the only one.
 fn seconds(workload: &Workload, run: &mut Run, seconds: f64) -> f64 {
@@ -44,21 +25,16 @@ fn seconds(workload: &Workload, run: &mut Run, seconds: f64) -> f64 {
 
 fn serve(workloads: &[Workload]) {
     let mut ready: HashMap<String, Run> = HashMap::new();
-    for line in std::io::stdin().lock().lines() {
-        let line = line.expect("standard input is text");
-        let (name, time) = line.split_once('\t').expect("a name, a tab, seconds");
-        if let Some(workload) = workloads.iter().find(|workload| workload.name == name) {
-            let run = ready.entry(name.to_owned()).or_insert_with(|| (workload.make)());
-            let time = seconds(workload, run, time.parse().expect("a number of seconds"));
-            println!("{name}\t{time:e}\t{}", workload.work);
-            // Data of kernels would fill the memory.
-            if !workload.is_network() {
-                ready.remove(name);
-            }
+    measure::serve(|name, time| {
+        let workload = workloads.iter().find(|workload| workload.name == name)?;
+        let run = ready.entry(name.to_owned()).or_insert_with(|| (workload.make)());
+        let time = seconds(workload, run, time);
+        // Data of kernels would fill the memory.
+        if !workload.is_network() {
+            ready.remove(name);
         }
-        println!();
-        std::io::stdout().flush().expect("a reader");
-    }
+        Some((time, workload.work.to_string()))
+    });
 }
 
 fn main() {
@@ -73,6 +49,11 @@ fn main() {
         }
     } else if has("--serve") {
         serve(&workloads);
+    } else if has("--memory") {
+        let workload = workloads.iter().find(|workload| has(&workload.name)).expect("the name of a workload");
+        if let Some(bytes) = peak_memory(&mut (workload.make)()) {
+            println!("{}\t{bytes}\t{}", workload.name, workload.work);
+        }
     } else {
         let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|word| name.contains(word.as_str()));
         for workload in workloads.iter().filter(|workload| wanted(&workload.name)) {

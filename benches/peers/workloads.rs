@@ -1,5 +1,6 @@
 //! The workloads and kernels: what a repeat does, and the work in it.
 
+use super::measure::{Run, timed};
 use super::networks::{Generator, Gpt, GruReader, LstmReader, discriminator, mlp, mnist_cnn, resnet18_cifar};
 use std::fmt;
 use std::hint::black_box;
@@ -11,9 +12,6 @@ use wengert::nn::{Layer, Module};
 use wengert::ops::{Conv2dOptions, conv2d, layer_norm};
 use wengert::optim::{Adam, AdamOptions, AdamW, Optimizer, Sgd, SgdOptions};
 use wengert::{Tensor, record};
-
-/// Does the workload once and returns the seconds that count.
-pub type Run = Box<dyn FnMut() -> f64>;
 
 pub struct Workload {
     pub name: String,
@@ -65,15 +63,7 @@ impl List {
     where
         R: 'static,
     {
-        self.add_timed(name, work, move || {
-            let mut run = make();
-            Box::new(move || {
-                let start = Instant::now();
-                // Giving the result back is part of it.
-                drop(black_box(run()));
-                start.elapsed().as_secs_f64()
-            })
-        });
+        self.add_timed(name, work, move || timed(make()));
     }
 
     /// A workload that holds the clock itself.
