@@ -4,6 +4,8 @@
     python3 benches/peers/run.py --quick              under 10 minutes
     python3 benches/peers/run.py                      the whole, about half an hour
     python3 benches/peers/run.py --only conv2d        workloads whose name contains a word; may be repeated
+    python3 benches/peers/run.py --rust               burn, candle and the crate gemm too; they compile for minutes
+    python3 benches/peers/run.py --memory             peak memory of training too; with --rounds 0 nothing else
 
 The folder with the four files of MNIST is named by --mnist or the environment variable WENGERT_MNIST; without one the
 epoch is left out. The table goes to benches/peers/results.md, and with --readme into benches/README.md.
@@ -12,6 +14,8 @@ epoch is left out. The table goes to benches/peers/results.md, and with --readme
 import argparse
 import collections
 import datetime
+import itertools
+import json
 import math
 import os
 import pathlib
@@ -25,6 +29,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 VENV = HERE / ".venv" / "bin" / "python"
+RUST = HERE / "rust"
 
 # The share of the cores' time that others may take before the figures are void.
 QUIET = 0.05
@@ -42,6 +47,10 @@ TARGETS = {
     "op on 16 forward": (None, 150e-9), "op on 16 backward": (None, 250e-9),
 }
 ANY_TARGET = {"sgemm": (1.0, None), "conv2d": (1.0, None)}
+
+# Networks whose peak memory is measured, and what the leanest peer took where the targets were set, in MB: `wengert` may take
+# as much, or where a peer in Rust runs beside it, as much as the leanest then.
+MEMORY = {"mnist_cnn": 95, "lstm_lm": 54, "gpt": 70, "dcgan": 105, "resnet18_cifar": 399}
 
 
 class Contestant:
@@ -85,6 +94,17 @@ def cargo_bench():
     return ROOT / built.stderr.split("(")[-1].split(")")[0]
 
 
+def rust_peers(names):
+    """Builds the program with these peers; returns its path."""
+    # In its folder, for the flags in its `.cargo`; where the target folder is, the environment may say.
+    command = ["cargo", "build", "--release", "--features", ",".join(names), "--message-format", "json-render-diagnostics"]
+    built = subprocess.run(command, cwd=RUST, text=True, stdout=subprocess.PIPE)
+    if built.returncode != 0:
+        sys.exit("the peers in Rust cannot be built")
+    messages = (json.loads(line) for line in built.stdout.splitlines())
+    return next(message["executable"] for message in messages if message.get("executable"))
+
+
 def lines(command, environment=None):
     result = subprocess.run(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, check=True)
     return result.stdout.splitlines()
@@ -112,12 +132,20 @@ def busy_seconds():
     return (user + nice + system + irq + softirq + stolen) / os.sysconf("SC_CLK_TCK"), used
 
 
-def versions(python, backends):
+def versions(python, backends, rust):
+    """Of `wengert`, the compiler, what `python` has if it is not none, and the peers in Rust."""
+    commit = lines(["git", "describe", "--always", "--dirty"])[0]
+    found = [f"wengert {commit}", lines(["rustc", "--version"])[0]]
+    if rust:
+        manifest, features = str(RUST / "Cargo.toml"), ",".join(rust)
+        tree = ["cargo", "tree", "--manifest-path", manifest, "--features", features, "--depth", "1", "--prefix", "none"]
+        found += [" ".join(line.split()[:2]).replace(" v", " ") for line in lines(tree)[1:]]
+    if python is None:
+        return ", ".join(found)
     modules = ["torch", "keras", "numpy", *backends]
     code = f"from importlib.metadata import version\nfor m in {modules!r}:\n    try: print(m, version(m))\n"
     code += "    except Exception:\n        try: print(m, version(m + '-cpu'))\n        except Exception: pass"
-    commit = lines(["git", "describe", "--always", "--dirty"])[0]
-    return ", ".join([f"wengert {commit}", lines(["rustc", "--version"])[0], *lines([python, "-c", code])])
+    return ", ".join(found + lines([python, "-c", code]))
 
 
 def duration(seconds):
@@ -155,8 +183,47 @@ def verdict(name, ours, ratio):
     return "", ""
 
 
+def peak_memory(command, workload, environment):
+    """The least of the largest resident sizes, and its variant: a process for each variant. None where there is none."""
+    found = []
+    for index in itertools.count():
+        # The programs in Rust have one way of doing a thing, the one in Python has numbered ways.
+        numbered = [str(index)] if command[-1] in ("torch", "jax", "tensorflow") else []
+        with open(HERE / "results.memory.log", "a") as errors:
+            call = [*command, "--memory", workload, *numbered]
+            answer = subprocess.run(call, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=errors)
+        if answer.returncode != 0:
+            print(f"{' '.join(call)} has failed; see {errors.name}", file=sys.stderr)
+        elif answer.stdout:
+            _, size, variant = answer.stdout.rstrip("\n").split("\t")
+            found.append((float(size), variant))
+        if not numbered or not answer.stdout:
+            return min(found, default=None)
+
+
+def memory_report(sizes, peers, rust):
+    """`sizes[workload][contestant]` is bytes and a variant. A table, and the variants."""
+    columns = ["peak memory", "wengert", *peers, "ratio to the leanest", "target", "met"]
+    table = ["", f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
+    details = ["", "Leanest variant of each peer:", ""]
+    shown = lambda size: f"{size / 1e6:.3g} MB"
+    for name, found in sizes.items():
+        ours, cells, notes, leanest = found["wengert"][0], [], [], math.inf
+        for peer, contestants in peers.items():
+            size, variant = min((found[c] for c in contestants if c in found), default=(math.inf, ""))
+            leanest = min(leanest, size)
+            cells.append(shown(size) if variant else "-")
+            notes += [f"{peer}: {variant}"] if variant else []
+        limit = leanest if rust and math.isfinite(leanest) else 1e6 * MEMORY[name]
+        ratio = f"{ours / leanest:.2f}" if math.isfinite(leanest) else "-"
+        met = "yes" if ours <= limit else "no"
+        table.append(f"| {' | '.join([name, shown(ours), *cells, ratio, f'<= {shown(limit)}', met])} |")
+        details.append(f"- {name}: {'; '.join(notes) or 'no peer'}")
+    return table, details
+
+
 def report(results, works, order, peers, ceilings, limits, header, quiet):
-    """`results[contestant][workload][variant]` is a list of seconds, one for each round."""
+    """`results[contestant][workload][variant]` is a list of seconds, one for each round. A table, and the variants."""
 
     def middle(contestant, workload):
         """Median over the rounds of every variant; the best first."""
@@ -192,28 +259,33 @@ def report(results, works, order, peers, ceilings, limits, header, quiet):
         shown = "-" if ratio is None else f"{ratio:.2f}"
         out.append(f"| {' | '.join([name, duration(ours), *cells, shown, wanted, met, speed, part])} |")
         details.append(f"- {name}: {'; '.join(notes) or 'no peer'}")
-    return "\n".join(out + details) + "\n"
+    return out, details
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="NAME", help="workloads whose name contains NAME")
-    parser.add_argument("--rounds", type=int, help="how often every contestant has its turn (5; quick: 3)")
+    parser.add_argument("--rounds", type=int, help="how often every contestant has its turn (5; quick: 3; 0: no times)")
     parser.add_argument("--seconds", type=float, help="at least so long a measurement (1; quick: 0.2)")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, one epoch each")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--mnist", default=os.environ.get("WENGERT_MNIST"), metavar="DIR")
     parser.add_argument("--python", default=str(VENV), help="the Python that has the peers")
     parser.add_argument("--backends", default="jax,tensorflow", help="Keras's backends")
-    parser.add_argument("--alone", action="store_true", help="without peers")
+    parser.add_argument("--alone", action="store_true", help="without PyTorch and Keras")
+    parser.add_argument(
+        "--rust", nargs="?", const="burn,candle,gemm", default="", metavar="PEERS",
+        help="build the peers in Rust and measure them too: burn,candle,gemm or some of them",
+    )
+    parser.add_argument("--memory", action="store_true", help="measure the peak memory of training too")
     parser.add_argument("--readme", action="store_true", help="put the table into benches/README.md")
     options = parser.parse_args()
-    rounds = options.rounds or (3 if options.quick else 5)
+    rounds = (3 if options.quick else 5) if options.rounds is None else options.rounds
     seconds = options.seconds or (0.2 if options.quick else 1.0)
 
     environment = dict(os.environ)
     threads = str(options.threads)
-    for variable in ("WENGERT_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    for variable in ("WENGERT_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         environment[variable] = threads
     environment["TF_NUM_INTRAOP_THREADS"] = environment["TF_NUM_INTEROP_THREADS"] = threads
     if options.mnist:
@@ -222,30 +294,37 @@ def main():
         # XLA takes a thread for each core it is allowed.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
 
+    rust = [peer for peer in options.rust.split(",") if peer]
+    rust_program = rust_peers(rust) if rust else None
     start, (machine_before, used_before) = time.perf_counter(), busy_seconds()
     bench = str(cargo_bench())
-    ceilings = []
-    for line in lines([bench, "--ceilings"], environment):
-        name, value, unit = line.split("\t")
-        ceilings.append((name, float(value), unit))
-    suffix = f", {threads} thread{'s' if threads != '1' else ''}"
-    limits = {
-        "flop": max(value for name, value, _ in ceilings if name.startswith("fma") and name.endswith(suffix)),
-        "byte": next(value for name, value, _ in ceilings if name == f"triad 64 MiB{suffix}"),
-    }
-    order = [n for n in lines([bench, "--list"], environment) if not options.only or any(o in n for o in options.only)]
+    wanted = [n for n in lines([bench, "--list"], environment) if not options.only or any(o in n for o in options.only)]
+    order = wanted if rounds > 0 else []
+    ceilings, limits = [], {}
+    if order:
+        for line in lines([bench, "--ceilings"], environment):
+            name, value, unit = line.split("\t")
+            ceilings.append((name, float(value), unit))
+        suffix = f", {threads} thread{'s' if threads != '1' else ''}"
+        limits = {
+            "flop": max(value for name, value, _ in ceilings if name.startswith("fma") and name.endswith(suffix)),
+            "byte": next(value for name, value, _ in ceilings if name == f"triad 64 MiB{suffix}"),
+        }
     backends = [] if options.alone else options.backends.split(",")
 
-    contestants = [Contestant("wengert", [bench, "--serve"], environment)]
-    peers = {}
+    commands, peers = {"wengert": [bench]}, {}
     if not options.alone:
-        workloads = str(HERE / "workloads.py")
-        contestants.append(Contestant("torch", [options.python, workloads, "torch"], environment))
-        contestants += [Contestant(b, [options.python, workloads, b], environment) for b in backends]
+        commands |= {library: [options.python, str(HERE / "workloads.py"), library] for library in ("torch", *backends)}
         peers = {"PyTorch": ["torch"], "Keras": backends}
+    commands |= {peer: [rust_program, peer] for peer in rust}
+    peers |= {peer: [peer] for peer in rust}
 
     results = collections.defaultdict(lambda: collections.defaultdict(lambda: collections.defaultdict(list)))
     works = {}
+    contestants = []
+    if order:
+        serving = {name: [*command, "--serve"] if name == "wengert" else command for name, command in commands.items()}
+        contestants = [Contestant(name, command, environment) for name, command in serving.items()]
     for turn in range(rounds):
         for name in order:
             if name.endswith("epoch") and options.quick and turn > 0:
@@ -264,12 +343,20 @@ def main():
     for contestant in contestants:
         contestant.close()
 
+    sizes = {}
+    for name in [name for name in MEMORY if options.memory and name in wanted]:
+        found = {contestant: peak_memory(command, name, environment) for contestant, command in commands.items()}
+        sizes[name] = {contestant: size for contestant, size in found.items() if size}
+        print(f"memory  {name}  {sizes[name]['wengert'][0] / 1e6:.3g} MB", file=sys.stderr, flush=True)
+
+    how = f"medians of {rounds} rounds of at least {seconds} s, " if order else ""
+    python = None if options.alone else options.python
     header = [
-        f"Measured on {datetime.date.today()}, {threads} threads, medians of {rounds} rounds of at least "
-        f"{seconds} s, in {(time.perf_counter() - start) / 60:.0f} minutes.",
+        f"Measured on {datetime.date.today()}, {threads} threads, {how}"
+        f"in {(time.perf_counter() - start) / 60:.0f} minutes.",
         "",
         f"- machine: {machine()}",
-        f"- versions: {versions(options.python, backends) if peers else lines(['rustc', '--version'])[0]}",
+        f"- versions: {versions(python, backends, rust) if peers else lines(['rustc', '--version'])[0]}",
     ]
     machine_after, used_after = busy_seconds()
     others = (machine_after - machine_before) - (used_after - used_before)
@@ -278,7 +365,11 @@ def main():
     quiet = others < QUIET
     if not quiet:
         header += ["", "**The machine was busy with other work: neither the times nor the ratios can be relied on.**"]
-    table = report(results, works, order, peers, ceilings, limits, header, quiet)
+    out, details = report(results, works, order, peers, ceilings, limits, header, quiet) if order else (header, [])
+    if sizes:
+        more, notes = memory_report(sizes, {peer: peers[peer] for peer in peers if peer != "gemm"}, rust)
+        out, details = out + more, details + notes
+    table = "\n".join(out + details) + "\n"
     print(table)
     (HERE / "results.md").write_text(table)
     if options.readme:

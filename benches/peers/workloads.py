@@ -5,9 +5,13 @@ and answers a line for each variant of the workload: name, median seconds, varia
 
 A workload is one function that yields variants: a name, and a function that does the workload once and returns the
 seconds that count. A variant in brackets does less work than `wengert` does and is shown, but not compared.
+
+`python workloads.py torch|jax|tensorflow --memory NAME I` takes some steps of the workload's variant number I, and answers
+with the largest resident size of the process in bytes instead of the seconds; no line when there is no such variant.
 """
 
 import gzip
+import itertools
 import os
 import pathlib
 import re
@@ -17,7 +21,7 @@ import time
 
 LIBRARY = sys.argv[1] if len(sys.argv) > 1 else "torch"
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
-LONGEST, REPEATS, FAR = 5.0, 20, 1.3
+LONGEST, REPEATS, STEPS, FAR = 5.0, 20, 12, 1.3
 WORKLOADS = {}
 ONCE = {"mnist epoch"}
 
@@ -535,6 +539,21 @@ def variants(name):
     return found
 
 
+def peak_memory(name, index):
+    """Name, bytes and variant in a line, or none. What comes before the variant is made, but makes no step."""
+    for pattern, function in WORKLOADS.items():
+        if match := pattern.fullmatch(name):
+            # A compiler in the process takes more than any network, and so do the batches of 32 steps.
+            lean = (v for v in function(*match.groups()) if "compiled" not in v[0] and "steps per execution" not in v[0])
+            for variant, run in itertools.islice(lean, index, index + 1):
+                for _ in range(STEPS):
+                    run()
+                if (status := pathlib.Path("/proc/self/status")).exists():
+                    kibibytes = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]
+                    return f"{name}\t{1024 * int(kibibytes)}\t{variant}\n"
+    return ""
+
+
 def complain(name, variant, error):
     print(f"{LIBRARY}: {name}: {variant}: {type(error).__name__}: {str(error)[:500]}", file=sys.stderr)
 
@@ -556,6 +575,10 @@ def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the libraries print is no answer
     define_torch() if LIBRARY == "torch" else define_keras(LIBRARY)
+    if "--memory" in sys.argv:
+        answers.write(peak_memory(sys.argv[3], int(sys.argv[4])))
+        answers.close()
+        return
     ready = {}
     for line in sys.stdin:
         name, seconds = line.rstrip("\n").split("\t")
