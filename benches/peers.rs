@@ -11,10 +11,13 @@ mod ceilings;
 mod measure;
 #[path = "peers/networks.rs"]
 mod networks;
+#[path = "peers/repeat.rs"]
+mod repeat;
 #[path = "peers/workloads.rs"]
 mod workloads;
 
-use measure::{Run, median, peak_memory};
+use measure::{median, peak_memory};
+use repeat::Run;
 use std::collections::HashMap;
 use workloads::Workload;
 

@@ -3,6 +3,8 @@
 
 #[path = "peers/networks.rs"]
 mod networks;
+#[path = "peers/repeat.rs"]
+mod repeat;
 #[path = "peers/workloads.rs"]
 mod workloads;
 

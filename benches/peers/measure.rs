@@ -1,6 +1,6 @@
 //! How a workload is measured, `wengert`'s here and that of the peers in Rust in `rust/src/main.rs`.
 
-use std::hint::black_box;
+use super::repeat::Run;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,6 @@ const LONGEST: Duration = Duration::from_secs(5);
 const REPEATS: usize = 20;
 /// After so many steps a network has all the memory that it will ever take; `workloads.py` takes as many.
 const STEPS: usize = 12;
-
-/// Does the workload once and returns the seconds that count.
-pub type Run = Box<dyn FnMut() -> f64>;
-
-/// A repeat that is timed from beginning to end.
-pub fn timed<R: 'static>(mut run: impl FnMut() -> R + 'static) -> Run {
-    Box::new(move || {
-        let start = Instant::now();
-        // Giving the result back is part of it.
-        drop(black_box(run()));
-        start.elapsed().as_secs_f64()
-    })
-}
 
 /// The median of at least 20 repeats, for at least `seconds` and at most 5 s, after a warm-up.
 pub fn median(run: &mut Run, seconds: f64) -> f64 {

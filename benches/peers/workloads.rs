@@ -1,7 +1,7 @@
 //! The workloads and kernels: what a repeat does, and the work in it.
 
-use super::measure::{Run, timed};
 use super::networks::{Generator, Gpt, GruReader, LstmReader, discriminator, mlp, mnist_cnn, resnet18_cifar};
+use super::repeat::{Run, timed};
 use std::fmt;
 use std::hint::black_box;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! The networks in burn: its own layers, losses and optimizers, on its backend `flex`.
 
-use crate::measure::{Run, timed};
+use crate::repeat::{Run, timed};
 use burn::module::{Module, ModuleDisplay};
 use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::gru::{Gru, GruConfig};

@@ -2,7 +2,7 @@
 //!
 //! Where a fused kernel of candle has no gradient (softmax, layer norm), its version that has one stands here.
 
-use crate::measure::{Run, timed};
+use crate::repeat::{Run, timed};
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use candle_nn::loss::{binary_cross_entropy_with_logit, cross_entropy};

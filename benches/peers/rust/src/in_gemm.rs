@@ -1,6 +1,6 @@
 //! Products of matrices, row by row, into an array that is there already.
 
-use crate::measure::{Run, timed};
+use crate::repeat::{Run, timed};
 use gemm::Parallelism;
 
 pub fn make(name: &str) -> Option<Run> {

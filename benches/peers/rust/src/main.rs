@@ -11,8 +11,11 @@ mod in_candle;
 mod in_gemm;
 #[path = "../../measure.rs"]
 mod measure;
+#[path = "../../repeat.rs"]
+mod repeat;
 
-use measure::{Run, median, peak_memory};
+use measure::{median, peak_memory};
+use repeat::Run;
 use std::collections::HashMap;
 
 /// Prepares data and model of a workload, if the library has it.
