@@ -347,7 +347,8 @@ def main():
     for name in [name for name in MEMORY if options.memory and name in wanted]:
         found = {contestant: peak_memory(command, name, environment) for contestant, command in commands.items()}
         sizes[name] = {contestant: size for contestant, size in found.items() if size}
-        print(f"memory  {name}  {sizes[name]['wengert'][0] / 1e6:.3g} MB", file=sys.stderr, flush=True)
+        taken = ", ".join(f"{contestant} {size / 1e6:.3g} MB" for contestant, (size, _) in sizes[name].items())
+        print(f"memory  {name}  {taken}", file=sys.stderr, flush=True)
 
     how = f"medians of {rounds} rounds of at least {seconds} s, " if order else ""
     python = None if options.alone else options.python
@@ -363,7 +364,7 @@ def main():
     others /= (time.perf_counter() - start) * (os.cpu_count() or 1)
     header.append(f"- other processes: {100 * max(others, 0):.0f} % of the cores' time")
     quiet = others < QUIET
-    if not quiet:
+    if order and not quiet:
         header += ["", "**The machine was busy with other work: neither the times nor the ratios can be relied on.**"]
     out, details = report(results, works, order, peers, ceilings, limits, header, quiet) if order else (header, [])
     if sizes:
