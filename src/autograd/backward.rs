@@ -160,7 +160,7 @@ impl<T: Float> Tensor<T> {
     ///     let slope = critic.forward(&x).sum().backward_graph_only(&[&x]).of(&x);
     ///     (slope.square().sum_dim([1], false) - 1.0).square().mean().backward()
     /// });
-    /// assert_eq!(grads.of(&critic.weight).dims(), [1, 4]);
+    /// assert_eq!(grads.of(&critic.weight).shape(), [1, 4]);
     /// ```
     ///
     /// # Panics
