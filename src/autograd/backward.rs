@@ -168,14 +168,16 @@ impl<T: Float> Tensor<T> {
     #[track_caller]
     #[inline(never)]
     pub fn backward_graph_only(&self, leaves: &[&Tensor<T>]) -> Gradients {
-        let end = |(i, leaf): (usize, &&Tensor<T>)| match &leaf.entry {
-            Some(entry) if entry.rule().is_leaf() => entry.id(),
-            _ => fail(format!(
-                "backward_graph_only: tensor {i}, of shape {:?}, is no parameter or `.tracked()` tensor",
-                leaf.shape()
-            )),
-        };
-        let ends: Vec<u64> = leaves.iter().enumerate().map(end).collect();
+        let mut ends = Vec::new();
+        for (i, leaf) in leaves.iter().enumerate() {
+            match &leaf.entry {
+                Some(entry) if entry.rule().is_leaf() => ends.push(entry.id()),
+                _ => fail(format!(
+                    "backward_graph_only: tensor {i}, of shape {:?}, is no parameter or `.tracked()` tensor",
+                    leaf.shape()
+                )),
+            }
+        }
         let (seed, root) = (self.seed("backward_graph_only"), self.root("backward_graph_only"));
         set_recording(true, || walk(root, Any::of(seed), is_detecting_anomaly(), Some(&ends)))
     }
