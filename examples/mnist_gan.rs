@@ -7,7 +7,7 @@
 //!
 //! A third network, which reads digits, judges what was drawn: the last line has its score, from 1 to 10, and the distance
 //! between what it sees in real and in drawn digits. Expect, with MNIST and `--conditional`, a score of 9.1 and a distance of 8
-//! after one epoch and of 9.3 and 2.7 after three, of about a minute each on two cores; real test digits score 9.5. Without
+//! after one epoch and of 9.3 and 2.7 after three, of a minute and a half each on two cores; real test digits score 9.5. Without
 //! labels it was 6.5 and 32 after three: the discriminator adds up what it sees in squares of 10 x 10 pixels, so it can hardly
 //! tell whether good strokes make a digit; of a digit that was asked for it knows where they belong.
 //!
