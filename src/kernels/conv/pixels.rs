@@ -26,18 +26,13 @@ pub(super) fn pays(conv: &Conv, lanes: usize) -> bool {
     products + if conv.taps() == 1 || out <= 4 { 0 } else { 3 * pieces } < direct
 }
 
-/// Where the first tap of an output pixel stands in a plane.
-fn first_piece(conv: &Conv, layout: Padded, pixel: usize) -> usize {
-    let columns = conv.output()[1];
-    pixel / columns * conv.stride[0] * layout.row + pixel % columns
-}
-
-/// Pieces of rows that make a strip: where in a plane each starts, and its length.
+/// Pieces of rows that make a strip: where in a plane the first tap of each one's first pixel stands, and its length.
 fn pieces(conv: &Conv, layout: Padded, strip: std::ops::Range<usize>) -> impl Iterator<Item = [usize; 2]> {
     let columns = conv.output()[1];
     let (mut at, end) = (strip.start, strip.end);
     std::iter::from_fn(move || {
-        let (start, length) = (first_piece(conv, layout, at), (columns - at % columns).min(end - at));
+        let start = at / columns * conv.stride[0] * layout.row + at % columns;
+        let length = (columns - at % columns).min(end - at);
         at += length;
         (length > 0).then_some([start, length])
     })
@@ -84,15 +79,31 @@ simd! {
     }
 }
 
+/// A strip of output pixels: the same one in all images.
+struct Planned {
+    pixels: std::ops::Range<usize>,
+    /// [`pieces`] of it.
+    pieces: Vec<[usize; 2]>,
+}
+
+impl Planned {
+    /// Where in a plane its first pixel has its first tap.
+    fn start(&self) -> usize {
+        self.pieces[0][0]
+    }
+}
+
 /// The strips that `chunk` of `chunks` tasks does: of whole planes, or where `rows` is set none longer than a row.
-fn strips(size: [usize; 2], width: usize, rows: bool, chunk: usize, chunks: usize) -> Vec<std::ops::Range<usize>> {
+fn strips(conv: &Conv, layout: Padded, width: usize, rows: bool, chunk: usize, chunks: usize) -> Vec<Planned> {
+    let size = conv.output();
     let (lines, length) = if rows { (size[0], size[1]) } else { (1, size[0] * size[1]) };
     let per_line = length.div_ceil(width);
     let range = crate::kernels::gemm::part(lines * per_line, chunks, 1, chunk);
     range
         .map(|i| {
             let (line, start) = (i / per_line * length, i % per_line * width);
-            line + start..line + (start + width).min(length)
+            let pixels = line + start..line + (start + width).min(length);
+            Planned { pieces: pieces(conv, layout, pixels.clone()).collect(), pixels }
         })
         .collect()
 }
@@ -109,15 +120,6 @@ fn chunks(conv: &Conv, width: usize) -> usize {
 /// Whether an output pixel sees one pixel, the one in its place: then planes are products of matrices.
 pub(super) fn is_unit(conv: &Conv) -> bool {
     Padded::is_plain(conv) && conv.taps() == 1 && conv.stride[0] == 1
-}
-
-/// A strip of output pixels.
-struct Planned {
-    strip: std::ops::Range<usize>,
-    /// Where in a plane its first pixel has its first tap.
-    start: usize,
-    /// [`pieces`] of it.
-    pieces: Vec<[usize; 2]>,
 }
 
 /// How the weights of a product lie: of a group, of an output channel, of a product that it sums.
@@ -154,20 +156,12 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
     let shared = Shared::new(y);
     let height = panel_height(out, kernels.height());
 
-    // The strips are the same in all images.
-    let planned: Vec<Vec<Planned>> = (0..chunks)
-        .map(|chunk| {
-            let planned = |strip: std::ops::Range<usize>| {
-                let start = if unit { strip.start } else { first_piece(conv, layout, strip.start) };
-                Planned { pieces: pieces(conv, layout, strip.clone()).collect(), start, strip }
-            };
-            strips(conv.output(), width, by_rows, chunk, chunks).into_iter().map(planned).collect()
-        })
-        .collect();
+    let planned: Vec<_> = (0..chunks).map(|chunk| strips(conv, layout, width, by_rows, chunk, chunks)).collect();
 
     let run = |image: usize, group: usize, chunk: usize, from: &[T], buffer: &mut [T]| {
         let first = group * out;
-        let in_place = |strip: &Planned| (unit || by_rows) && read_once && strip.start + furthest + width <= from.len();
+        let in_place =
+            |strip: &Planned| (unit || by_rows) && read_once && strip.start() + furthest + width <= from.len();
         // 1. Some strips of pixels: what is packed for the first has left for the cache before it is read.
         for some in planned[chunk].chunks(together) {
             // 2. Blocks of the sum.
@@ -189,13 +183,13 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
                     };
                     for (i, strip) in some.iter().enumerate() {
                         let (b, outer, inner) = if in_place(strip) {
-                            (&from[strip.start..], &where_it_lies[ks.clone()], 1)
+                            (&from[strip.start()..], &where_it_lies[ks.clone()], 1)
                         } else {
                             (&buffer[i * ks.len() * width..], &[[0, 0]][..], ks.len())
                         };
                         let tile = Tile {
                             rows: height.min(out - o),
-                            width: strip.strip.len(),
+                            width: strip.pixels.len(),
                             a,
                             a_stride: lie.row,
                             b: b.as_ptr(),
@@ -203,7 +197,7 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
                             inner,
                             a_step: lie.step,
                             b_step: width,
-                            c: shared.at((image * conv.out_channels + channel) * plane + strip.strip.start),
+                            c: shared.at((image * conv.out_channels + channel) * plane + strip.pixels.start),
                             c_stride: plane,
                             accumulate: k > 0,
                             finish,
@@ -252,6 +246,7 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
         .flat_map(|c| (0..conv.taps()).map(move |tap| c * layout.plane() + layout.tap(conv, tap)))
         .collect();
     let height = panel_height(depth, kernels.height());
+    let planned = strips(conv, layout, width, false, 0, 1);
     parallel::chunks_mut(dx, if conv.threads() { group_in * in_plane } else { usize::MAX }, |start, dx| {
         for (i, dx) in dx.chunks_mut(group_in * in_plane).enumerate() {
             let index = start / (group_in * in_plane) + i;
@@ -264,23 +259,20 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
                         for (c, sums) in sums.chunks_mut(layout.plane()).enumerate() {
                             sums.fill(bias.map_or(T::ZERO, |bias| bias[group * group_in + c]));
                         }
-                        let mut shape = Vec::new();
-                        for strip in strips(conv.output(), width, false, 0, 1) {
-                            shape.clear();
-                            shape.extend(pieces(conv, layout, strip.clone()));
-                            let in_place = (conv.group_out() - 1) * plane + strip.start + width <= from.len();
+                        for Planned { pixels, pieces } in &planned {
+                            let in_place = (conv.group_out() - 1) * plane + pixels.start + width <= from.len();
                             if !in_place {
                                 for (o, to) in strip_buffer.chunks_mut(width).take(conv.group_out()).enumerate() {
-                                    to[..strip.len()].copy_from_slice(&from[o * plane..][strip.clone()]);
+                                    to[..pixels.len()].copy_from_slice(&from[o * plane..][pixels.clone()]);
                                 }
                             }
                             for (i, offsets) in offsets.chunks(height).enumerate() {
                                 let product = Tile {
                                     rows: offsets.len(),
-                                    width: strip.len(),
+                                    width: pixels.len(),
                                     a: weight[first * depth + i * height..].as_ptr(),
                                     a_stride: 1,
-                                    b: if in_place { from[strip.start..].as_ptr() } else { strip_buffer.as_ptr() },
+                                    b: if in_place { from[pixels.start..].as_ptr() } else { strip_buffer.as_ptr() },
                                     outer: &[[0, 0]],
                                     inner: conv.group_out(),
                                     a_step: depth,
@@ -293,7 +285,7 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
                                 // SAFETY: the weights have all rows; B is a strip of whole tiles, or `in_place` has
                                 // checked its end; a tile has room for `height` rows.
                                 unsafe { kernels.tile(&product) };
-                                unpack(isa, tile, width, offsets, &shape, sums);
+                                unpack(isa, tile, width, offsets, pieces, sums);
                             }
                         }
                     });
