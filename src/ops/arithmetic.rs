@@ -66,9 +66,9 @@ impl<T: Float> Tensor<T> {
             let b = self.is_tracked().then(|| other.clone());
             let (a_shape, b_shape) = (self.dims(), other.dims());
             move |pull: Pull<T>| {
-                let db = a.as_ref().map(|a| unbroadcast(&pull.grad * a, &b_shape));
-                let da = b.as_ref().map(|b| unbroadcast(pull.grad * b, &a_shape));
-                [da, db]
+                let db = pull.when_kept(1, &a, |grad, a| unbroadcast(grad * a, &b_shape));
+                let kept = b.as_ref().filter(|_| pull.needs(0));
+                [kept.map(|b| unbroadcast(pull.grad * b, &a_shape)), db]
             }
         })
     }
@@ -84,7 +84,7 @@ impl<T: Float> Tensor<T> {
             move |pull: Pull<T>| {
                 // da = g / b, db = -g a / b^2
                 let over = &pull.grad / &b;
-                let db = a.as_ref().map(|a| unbroadcast(-(&over * a / &b), &b.dims()));
+                let db = pull.when_kept(1, &a, |_, a| unbroadcast(-(&over * a / &b), &b.dims()));
                 [pull.needs(0).then(|| unbroadcast(over, &a_shape)), db]
             }
         })
