@@ -1,5 +1,6 @@
 //! The networks in burn: its own layers, losses and optimizers, on its backend `flex`.
 
+use crate::letter;
 use crate::repeat::{Run, timed};
 use burn::module::{Module, ModuleDisplay};
 use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
@@ -184,12 +185,8 @@ fn reading<R: Module + ModuleDisplay + 'static>(
     recurrent: fn(&R, Tensor<3>) -> Tensor<3>,
     device: &Device,
 ) -> Run {
-    let letters = |i: usize, ahead: usize| {
-        let i = i % 64 * 32 + i / 64;
-        (i * i + 7 * (i + ahead)) % 65
-    };
-    let x = integers([32, 64], |i| letters(i, 0), device);
-    let y = integers([32 * 64], |i| letters(i, 1), device);
+    let x = integers([32, 64], |i| letter(i, 0), device);
+    let y = integers([32 * 64], |i| letter(i, 1), device);
     let loss = cross_entropy(device);
     training(net, adam(), 1e-3, move |net| {
         let hidden = recurrent(&net.recurrent, net.letters.forward(x.clone()));

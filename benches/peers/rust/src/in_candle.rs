@@ -2,6 +2,7 @@
 //!
 //! Where a fused kernel of candle has no gradient (softmax, layer norm), its version that has one stands here.
 
+use crate::letter;
 use crate::repeat::{Run, timed};
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
@@ -115,11 +116,7 @@ fn mlp(builder: VarBuilder) -> Result<Sequential> {
 
 /// A step on 32 texts of 64 letters; the recurrent layers want the texts first.
 fn reading<R: RNN + 'static>(recurrent: fn(VarBuilder) -> Result<R>) -> Result<Run> {
-    let letters = |i: usize, ahead: usize| {
-        let i = i % 64 * 32 + i / 64;
-        (i * i + 7 * (i + ahead)) % 65
-    };
-    let (x, y) = (integers(&[32, 64], |i| letters(i, 0))?, integers(&[32 * 64], |i| letters(i, 1))?);
+    let (x, y) = (integers(&[32, 64], |i| letter(i, 0))?, integers(&[32 * 64], |i| letter(i, 1))?);
     let make = |builder: VarBuilder| {
         let letters = embedding(65, 128, builder.pp("letters"))?;
         Ok((letters, recurrent(builder.pp("recurrent"))?, linear(256, 65, builder.pp("next"))?))

@@ -21,6 +21,13 @@ use std::collections::HashMap;
 /// Prepares data and model of a workload, if the library has it.
 type Make = fn(&str) -> Option<Run>;
 
+/// Of 32 texts of 64 letters, side by side, the letter that stands at place `i`, or `ahead` behind it.
+#[cfg(any(feature = "burn", feature = "candle"))]
+fn letter(i: usize, ahead: usize) -> usize {
+    let i = i % 64 * 32 + i / 64;
+    (i * i + 7 * (i + ahead)) % 65
+}
+
 /// The library of that name, and what of it is measured.
 fn library(name: &str) -> Option<(Make, &'static str)> {
     match name {
