@@ -478,6 +478,32 @@ mod tests {
     }
 
     #[test]
+    fn transposed_copies_of_numbers_of_any_size_keep_their_bits() {
+        fn check<T: Element + PartialEq + std::fmt::Debug>(number: impl Fn(usize) -> T + Sync) {
+            let [rows, columns] = [270, 301];
+            let from: Vec<T> = (0..rows * columns).map(&number).collect();
+            let results = on_every_machine(
+                || {
+                    let mut to = vec![number(0); rows * columns];
+                    copy_strided(&[columns, rows], View { data: &from, strides: &[1, columns] }, &mut to);
+                    to
+                },
+                |_| (),
+            );
+            for to in results {
+                for i in 0..rows * columns {
+                    assert_eq!(to[i], from[i % rows * columns + i / rows], "{i}");
+                }
+            }
+        }
+        check(|i| i % 3 == 0);
+        check(|i| i as f32);
+        check(|i| i as f64);
+        // As floats they would be NaN, subnormal and others.
+        check(|i| (i as i64).wrapping_mul(-0x61c8_8646_80b5_83eb));
+    }
+
+    #[test]
     fn every_contiguous_form_visits_each_element_once() {
         for n in [0, 1, 2, 15, 16, 17, 1000, GRAIN, GRAIN + 1, 3 * GRAIN + 5] {
             let a: Vec<f64> = noise(n, 1);

@@ -1,6 +1,7 @@
 //! Traversal of strided operands: dims are collapsed, the work is split at fixed boundaries, and every piece is handed
 //! out as a two-dimensional tile that fits the first-level cache.
 
+use super::gemm::transpose_at;
 use super::parallel::{GRAIN, tasks};
 
 /// The largest number of dims that a strided kernel takes.
@@ -11,6 +12,10 @@ pub(super) const TILE: usize = 1024;
 
 /// The side of a tile whose operands run in different directions.
 const SIDE: usize = 32;
+
+/// The side of a block of such tiles: each of its rows may lie on a page of its own, on either side, and the processor knows
+/// the places of about a thousand pages only.
+const BLOCK: usize = 256;
 
 /// A strided operand; a broadcast dim has stride 0.
 #[derive(Clone, Copy)]
@@ -139,7 +144,7 @@ pub(super) fn for_tiles<const N: usize>(dims: &[usize], strides: [&[usize]; N], 
     }
     let mut block = if total <= GRAIN { c.dims[a] } else { GRAIN.div_ceil(inner) };
     if crossed && a == rows_dim {
-        block = block.next_multiple_of(SIDE);
+        block = (c.dims[a] / 16).clamp(block.min(BLOCK), BLOCK).next_multiple_of(SIDE);
     }
     let blocks = c.dims[a].div_ceil(block);
     let slabs = blocks * c.dims[..a].iter().product::<usize>();
@@ -178,6 +183,7 @@ fn walk<const N: usize>(
     } else {
         ((TILE / width).min(height), width)
     };
+    let block = if crossed { BLOCK.next_multiple_of(cols) } else { width };
     let steps = std::array::from_fn(|o| (if q == 0 { 0 } else { c.strides[o][rows_dim] }, c.strides[o][q]));
     let mut index = [0; MAX_RANK];
     loop {
@@ -185,14 +191,16 @@ fn walk<const N: usize>(
         for (i, &at) in index.iter().enumerate().take(q) {
             (0..N).for_each(|o| offsets[o] += at * c.strides[o][i]);
         }
-        for row in (0..height).step_by(rows) {
-            for col in (0..width).step_by(cols) {
-                f(Tile {
-                    rows: rows.min(height - row),
-                    cols: cols.min(width - col),
-                    offsets: std::array::from_fn(|o| offsets[o] + row * steps[o].0 + col * steps[o].1),
-                    steps,
-                });
+        for columns in (0..width).step_by(block).map(|start| start..(start + block).min(width)) {
+            for row in (0..height).step_by(rows) {
+                for col in columns.clone().step_by(cols) {
+                    f(Tile {
+                        rows: rows.min(height - row),
+                        cols: cols.min(columns.end - col),
+                        offsets: std::array::from_fn(|o| offsets[o] + row * steps[o].0 + col * steps[o].1),
+                        steps,
+                    });
+                }
             }
         }
         // The next index of the dims that no tile spans, the last one fastest.
@@ -244,6 +252,8 @@ pub(super) unsafe fn copy_tile<T: Copy>(
                     }
                 }
             }
+            (1, across) if size_of::<T>() == 4 => transpose_at::<f32>(x.cast(), across, [cols, rows], y.cast(), step),
+            (1, across) if size_of::<T>() == 8 => transpose_at::<f64>(x.cast(), across, [cols, rows], y.cast(), step),
             (along, across) if along < across && rows > 1 => {
                 // Eight columns at a time: the reads run along eight rows of memory, the writes fill whole pieces.
                 let mut col = 0;

@@ -25,7 +25,7 @@ mod tests;
 pub(crate) use pack::{SLACK, pack_b};
 pub(crate) use scratch::scratch;
 pub(crate) use tile::{Finish, Kernels, Strip, Tile};
-pub(crate) use transpose::transpose;
+pub(crate) use transpose::{transpose, transpose_at};
 
 use crate::element::Float;
 use crate::kernels::parallel;

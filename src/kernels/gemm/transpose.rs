@@ -2,6 +2,7 @@
 
 use super::Gemm;
 use super::tile::{Kernels, Transpose};
+use crate::kernels::simd::isa;
 
 /// `to[j * to_stride + i] = from[i * from_stride + j]` for `i < rows`, `j < columns`; nothing else is written.
 ///
@@ -23,4 +24,20 @@ pub(crate) fn transpose<T: Gemm>(
     let (from, to) = (from.as_ptr(), to.as_mut_ptr());
     // SAFETY: the assertions have checked both slices.
     unsafe { kernels.transpose(&Transpose { from, from_stride, rows, columns, to, to_stride }) };
+}
+
+/// [`transpose`] by the fastest kernels of this machine, without checks. Bits are copied, so `T` stands for any numbers of its
+/// size.
+///
+/// # Safety
+/// The blocks must lie in what the pointers lead to, and not overlap.
+pub(crate) unsafe fn transpose_at<T: Gemm>(
+    from: *const T,
+    from_stride: usize,
+    [rows, columns]: [usize; 2],
+    to: *mut T,
+    to_stride: usize,
+) {
+    // SAFETY: handed on.
+    unsafe { T::kernels(isa()).transpose(&Transpose { from, from_stride, rows, columns, to, to_stride }) };
 }
