@@ -68,13 +68,12 @@ simd! {
             return sums.fill(T::ZERO);
         }
         let whole = k - k % LANES;
-        for (i, row) in rows.chunks_exact(k).enumerate() {
-            let mut j = 0;
-            // Four columns at a time hide the time of an addition.
-            while j < n {
-                let some = (n - j).min(4);
-                let column = |c: usize| &columns[(j + c.min(some - 1)) * stride..][..k];
-                let of = [column(0), column(1), column(2), column(3)];
+        // Four columns at a time hide the time of an addition; all rows read them before the next ones come.
+        for j in (0..n).step_by(4) {
+            let some = (n - j).min(4);
+            let column = |c: usize| &columns[(j + c.min(some - 1)) * stride..][..k];
+            let of = [column(0), column(1), column(2), column(3)];
+            for (i, row) in rows.chunks_exact(k).enumerate() {
                 let [mut x, mut y, mut z, mut w] = [[T::ZERO; LANES]; 4];
                 let blocks = row.chunks_exact(LANES).zip(of[0].chunks_exact(LANES)).zip(of[1].chunks_exact(LANES));
                 for (((a, b), c), (d, e)) in blocks.zip(of[2].chunks_exact(LANES).zip(of[3].chunks_exact(LANES))) {
@@ -92,7 +91,6 @@ simd! {
                     }
                     sums[i * n + j + c] = folded(&lanes[c], |a, b| a + b);
                 }
-                j += some;
             }
         }
     }
@@ -103,14 +101,16 @@ simd! {
         if k == 0 {
             return sums.fill(T::ZERO);
         }
-        for (row, sums) in rows.chunks_exact(k).zip(sums.chunks_exact_mut(n)) {
-            for (j, sums) in sums.chunks_mut(WIDE).enumerate() {
+        // Some columns, for all rows, then the next.
+        for j in (0..n).step_by(WIDE) {
+            let width = (n - j).min(WIDE);
+            for (i, row) in rows.chunks_exact(k).enumerate() {
                 let mut partial = [[T::ZERO; WIDE]; LANES];
                 for (first, partial) in partial.iter_mut().enumerate().take(k) {
-                    if sums.len() == WIDE {
+                    if width == WIDE {
                         let mut sum = [T::ZERO; WIDE];
                         for p in (first..k).step_by(LANES) {
-                            let b: &[T; WIDE] = b[p * stride + j * WIDE..][..WIDE].try_into().expect("a block");
+                            let b: &[T; WIDE] = b[p * stride + j..][..WIDE].try_into().expect("a block");
                             for l in 0..WIDE {
                                 sum[l] += row[p] * b[l];
                             }
@@ -119,23 +119,23 @@ simd! {
                         continue;
                     }
                     for p in (first..k).step_by(LANES) {
-                        for (x, &b) in partial.iter_mut().zip(&b[p * stride + j * WIDE..][..sums.len()]) {
+                        for (x, &b) in partial.iter_mut().zip(&b[p * stride + j..][..width]) {
                             *x += row[p] * b;
                         }
                     }
                 }
                 // Added up as `folded` does it, all columns side by side.
-                let mut width = LANES / 2;
-                while width > 0 {
-                    let (sums, others) = partial.split_at_mut(width);
+                let mut count = LANES / 2;
+                while count > 0 {
+                    let (sums, others) = partial.split_at_mut(count);
                     for (sums, others) in sums.iter_mut().zip(others) {
                         for l in 0..WIDE {
                             sums[l] += others[l];
                         }
                     }
-                    width /= 2;
+                    count /= 2;
                 }
-                sums.copy_from_slice(&partial[0][..sums.len()]);
+                sums[i * n + j..][..width].copy_from_slice(&partial[0][..width]);
             }
         }
     }

@@ -248,8 +248,10 @@ impl<'a, T: Float> Call<'a, T> {
         if let Some(bias) = epilogue.bias_row {
             assert_eq!(bias.len(), n, "gemm: bias");
         }
-        self.threads = self.threads && m * n * k >= PARALLEL;
-        if m.min(n) <= few::FEW {
+        let few = m.min(n) <= few::FEW;
+        // A few rows wait for the numbers of the large matrix, so each of their products takes longer.
+        self.threads = self.threads && m * n * k >= if few { PARALLEL / 4 } else { PARALLEL };
+        if few {
             return few::product(self, c);
         }
         // Few tiles and a long sum: a gradient of a weight. Cut k at fixed boundaries, add the parts in order.
