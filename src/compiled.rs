@@ -8,6 +8,7 @@
 use crate::element::Float;
 use crate::kernels;
 use crate::loss;
+#[cfg(debug_assertions)]
 use crate::nn::distribution;
 use crate::ops;
 use crate::tensor::Tensor;
@@ -39,39 +40,24 @@ fn floats<T: Float>() -> Vec<*const ()> {
         ops::conv2d_grad_weight::<T> as *const (),
         ops::conv2d_max_pool2d::<T> as *const (),
         ops::conv2d_relu::<T> as *const (),
-        ops::conv3d::<T> as *const (),
         ops::conv_transpose1d::<T> as *const (),
         ops::conv_transpose2d::<T> as *const (),
-        ops::conv_transpose3d::<T> as *const (),
-        ops::crf_decode::<T> as *const (),
-        ops::crf_log_likelihood::<T> as *const (),
         ops::dropout::<T> as *const (),
         ops::embedding_padded::<T> as *const (),
-        ops::fold_depth::<T> as *const (),
         ops::group_norm::<T> as *const (),
         ops::instance_norm::<T> as *const (),
         ops::layer_norm_over::<T> as *const (),
         ops::linear::<T> as *const (),
         ops::linear_relu::<T> as *const (),
-        ops::log_standard_gamma::<T> as *const (),
-        ops::log_standard_gamma_from::<T> as *const (),
         ops::max_pool2d_of::<T> as *const (),
-        ops::minibatch_stddev::<T> as *const (),
-        ops::power_iteration::<T> as *const (),
         ops::recurrent::<T> as *const (),
         ops::scaled_dot_product_attention::<T> as *const (),
         ops::self_attention::<T> as *const (),
         ops::softmax_cross_entropy::<T> as *const (),
-        ops::spectral_norm::<T> as *const (),
         ops::stack::<T> as *const (),
-        ops::unfold_depth::<T> as *const (),
-        ops::weight_norm::<T> as *const (),
         loss::binary_cross_entropy_with_logits_with::<T> as *const (),
         loss::cross_entropy_with::<T> as *const (),
-        loss::ctc_loss_with::<T> as *const (),
         loss::mse_loss_with::<T> as *const (),
-        distribution::expect::<T> as *const (),
-        distribution::noise::<T> as *const (),
         kernels::optim::adam::<T> as *const (),
         kernels::optim::sgd::<T> as *const (),
         <Tensor<T> as Neg>::neg as *const (),
@@ -80,7 +66,6 @@ fn floats<T: Float>() -> Vec<*const ()> {
         Tensor::<i64>::cast::<T> as *const (),
         Tensor::<u8>::cast::<T> as *const (),
         Tensor::<T>::cast::<f32> as *const (),
-        Tensor::<T>::cast::<f64> as *const (),
         Tensor::<T>::cast::<i64> as *const (),
     ];
     all.extend(methods!(T:
@@ -91,10 +76,35 @@ fn floats<T: Float>() -> Vec<*const ()> {
         index_select gather scatter_add
         reshape_to flatten contiguous permute transpose squeeze unsqueeze expand_to
         slice_counted narrow slice select split
-        matmul triangle cholesky_of solve_triangular softmax log_softmax logsumexp_over));
+        matmul softmax log_softmax logsumexp_over));
     all.extend(operators!(T: Add add Sub sub Mul mul Div div));
     all.extend(ops::unary::compiled::<T>());
     all.extend(ops::binary::compiled::<T>());
+    all
+}
+
+/// What few programs use.
+#[cfg(debug_assertions)]
+fn rare<T: Float>() -> Vec<*const ()> {
+    let mut all = vec![
+        ops::conv3d::<T> as *const (),
+        ops::conv_transpose3d::<T> as *const (),
+        ops::crf_decode::<T> as *const (),
+        ops::crf_log_likelihood::<T> as *const (),
+        ops::fold_depth::<T> as *const (),
+        ops::log_standard_gamma::<T> as *const (),
+        ops::log_standard_gamma_from::<T> as *const (),
+        ops::minibatch_stddev::<T> as *const (),
+        ops::power_iteration::<T> as *const (),
+        ops::spectral_norm::<T> as *const (),
+        ops::unfold_depth::<T> as *const (),
+        ops::weight_norm::<T> as *const (),
+        loss::ctc_loss_with::<T> as *const (),
+        distribution::expect::<T> as *const (),
+        distribution::noise::<T> as *const (),
+        Tensor::<T>::cast::<f64> as *const (),
+    ];
+    all.extend(methods!(T: triangle cholesky_of solve_triangular));
     all
 }
 
@@ -108,12 +118,12 @@ fn labels() -> Vec<*const ()> {
     all
 }
 
-/// `f64`, the type of gradient checks, only where debug assertions are on: it is for tests, and a user's release build would
-/// wait for it in vain.
+/// `f64`, the type of gradient checks, and what few programs use only where debug assertions are on, for tests: most users'
+/// release builds would wait for them in vain, and the others compile them in their own crate.
 #[inline(never)]
 pub fn compiled() -> Vec<*const ()> {
     let all = [floats::<f32>(), labels()].concat();
     #[cfg(debug_assertions)]
-    let all = [all, floats::<f64>()].concat();
+    let all = [all, floats::<f64>(), rare::<f32>(), rare::<f64>()].concat();
     all
 }

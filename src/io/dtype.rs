@@ -107,10 +107,17 @@ fn each<T, const N: usize>(bytes: &[u8], out: &mut [T], value: impl Fn([u8; N]) 
 /// Appends the elements as little-endian bytes.
 pub(super) fn encode<T: Element>(elements: &[T], out: &mut Vec<u8>) {
     match T::DTYPE {
-        DType::F32 => out.extend(elements.iter().flat_map(|x| x.to_f32().to_le_bytes())),
-        DType::F64 => out.extend(elements.iter().flat_map(|x| x.to_f64().to_le_bytes())),
-        DType::I64 => out.extend(elements.iter().flat_map(|x| x.to_i64().to_le_bytes())),
-        DType::U8 | DType::Bool => out.extend(elements.iter().map(|x| x.to_u8())),
+        DType::F32 => append(elements, |x| x.to_f32().to_le_bytes(), out),
+        DType::F64 => append(elements, |x| x.to_f64().to_le_bytes(), out),
+        DType::I64 => append(elements, |x| x.to_i64().to_le_bytes(), out),
+        DType::U8 | DType::Bool => append(elements, |x| [x.to_u8()], out),
+    }
+}
+
+fn append<T: Copy, const N: usize>(elements: &[T], bytes: impl Fn(T) -> [u8; N], out: &mut Vec<u8>) {
+    out.reserve(N * elements.len());
+    for &x in elements {
+        out.extend_from_slice(&bytes(x));
     }
 }
 

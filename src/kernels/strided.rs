@@ -252,8 +252,7 @@ pub(super) unsafe fn copy_tile<T: Copy>(
                     }
                 }
             }
-            (1, across) if size_of::<T>() == 4 => transpose_at::<f32>(x.cast(), across, [cols, rows], y.cast(), step),
-            (1, across) if size_of::<T>() == 8 => transpose_at::<f64>(x.cast(), across, [cols, rows], y.cast(), step),
+            (1, across) if matches!(size_of::<T>(), 4 | 8) => transpose_at(x, across, [cols, rows], y, step),
             (along, across) if along < across && rows > 1 => {
                 // Eight columns at a time: the reads run along eight rows of memory, the writes fill whole pieces.
                 let mut col = 0;

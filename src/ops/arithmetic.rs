@@ -256,6 +256,7 @@ macro_rules! scalar_left {
     (@ $t:ident $Trait:ident $method:ident, |$c:ident, $x:ident| $value:expr) => {
         impl $Trait<&Tensor<$t>> for $t {
             type Output = Tensor<$t>;
+            #[inline]
             #[track_caller]
             fn $method(self, $x: &Tensor<$t>) -> Tensor<$t> {
                 let $c = self;
@@ -264,6 +265,7 @@ macro_rules! scalar_left {
         }
         impl $Trait<Tensor<$t>> for $t {
             type Output = Tensor<$t>;
+            #[inline]
             #[track_caller]
             fn $method(self, $x: Tensor<$t>) -> Tensor<$t> {
                 let $c = self;
@@ -295,6 +297,8 @@ macro_rules! integers {
     (@impl $t:ident $Trait:ident $method:ident, $A:ty, $B:ty, |$a:ident, $b:ident| $value:expr) => {
         impl $Trait<$B> for $A {
             type Output = Tensor<$t>;
+            // What is not called is not compiled, as it is with generic functions.
+            #[inline]
             #[track_caller]
             fn $method(self, $b: $B) -> Tensor<$t> {
                 let $a = self;

@@ -67,7 +67,9 @@ struct Grain([[f32; BOX]; BOX]);
 impl Grain {
     fn new(rng: &mut Rng) -> Self {
         let depth = ROUGHNESS * rng.uniform_f32();
-        Grain([(); BOX].map(|()| [(); BOX].map(|()| depth * (2.0 * rng.uniform_f32() - 1.0))))
+        let mut grain = [[0.0; BOX]; BOX];
+        grain.as_flattened_mut().iter_mut().for_each(|x| *x = depth * (2.0 * rng.uniform_f32() - 1.0));
+        Grain(grain)
     }
 }
 
@@ -98,9 +100,8 @@ impl Ink {
 
     /// Lays the box on the image, the centre of mass in the middle; gives `false` if ink would fall beside the image.
     fn paste(&self, image: &mut [u8]) -> bool {
-        let grey = self.cover.map(|row| row.map(|cover| (255.0 * cover).round() as u8));
-        let inked =
-            || (0..BOX * BOX).map(|i| ([i % BOX, i / BOX], grey[i / BOX][i % BOX])).filter(|(_, grey)| *grey > 0);
+        let grey = |i: usize| (255.0 * self.cover[i / BOX][i % BOX]).round() as u8;
+        let inked = || (0..BOX * BOX).map(|i| ([i % BOX, i / BOX], grey(i))).filter(|(_, grey)| *grey > 0);
         let mass: usize = inked().map(|(_, grey)| usize::from(grey)).sum();
         let shift = [0, 1].map(|axis| {
             let moment: usize = inked().map(|(place, grey)| usize::from(grey) * place[axis]).sum();

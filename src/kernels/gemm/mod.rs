@@ -62,6 +62,7 @@ macro_rules! gemm {
     ($t:ty, $kernels:ident, $matrixmultiply:ident) => {
         impl Gemm for $t {
             #[allow(private_interfaces, reason = "callable only inside the crate, which is meant")]
+            #[inline]
             fn kernels(isa: Isa) -> &'static Kernels<Self> {
                 tile::$kernels(isa)
             }

@@ -173,22 +173,25 @@ macro_rules! kernels {
                 // SAFETY: handed on.
                 unsafe { $tile(t) }
             }
+            #[inline]
             $(#[$feature])?
             unsafe fn rows(r: &Rows<$t>) {
                 // SAFETY: handed on.
                 unsafe { micro::rows::<$v>(r) }
             }
+            #[inline]
             $(#[$feature])?
             unsafe fn strip(s: &Strip<$t>) {
                 // SAFETY: handed on.
                 unsafe { micro::strip::<$v>(s) }
             }
+            #[inline]
             $(#[$feature])?
-            unsafe fn transpose(t: &Transpose<$t>) {
+            pub unsafe fn transpose(t: &Transpose<$t>) {
                 // SAFETY: handed on.
                 unsafe { micro::transpose::<$v>(t) }
             }
-            pub static KERNELS: Kernels<$t> = Kernels {
+            pub const KERNELS: &Kernels<$t> = &Kernels {
                 lanes: <$v as Vector>::LANES,
                 tile: &[$([tile::<$m, 1>, tile::<$m, 2>]),*],
                 rows,
@@ -220,17 +223,33 @@ kernels!(baseline_f64, f64, Baseline<f64, 2>, micro::tile::<Baseline<f64, 2>, M,
 pub(super) fn f32_kernels(isa: Isa) -> &'static Kernels<f32> {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &avx512_f32::KERNELS,
+        Isa::Avx512 => avx512_f32::KERNELS,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2_f32::KERNELS,
-        _ => &baseline_f32::KERNELS,
+        Isa::Avx2 => avx2_f32::KERNELS,
+        _ => baseline_f32::KERNELS,
     }
 }
 
+/// Inlined, and a constant: so they are compiled only in a crate that multiplies with them.
+#[inline]
 pub(super) fn f64_kernels(isa: Isa) -> &'static Kernels<f64> {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => &avx2_f64::KERNELS,
-        _ => &baseline_f64::KERNELS,
+        Isa::Avx2 | Isa::Avx512 => avx2_f64::KERNELS,
+        _ => baseline_f64::KERNELS,
+    }
+}
+
+/// What transposes blocks of numbers of four bytes.
+pub(super) fn turn_f32(isa: Isa) -> unsafe fn(&Transpose<f32>) {
+    f32_kernels(isa).transpose
+}
+
+/// What transposes blocks of numbers of eight bytes; not by the table, whose tiles would be compiled with it.
+pub(super) fn turn_f64(isa: Isa) -> unsafe fn(&Transpose<f64>) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => avx2_f64::transpose,
+        _ => baseline_f64::transpose,
     }
 }
