@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 const ALIGN: usize = 64;
 /// Blocks up to this many bytes wait in the cache of their thread.
@@ -31,7 +31,18 @@ struct Header {
     class: usize,
     /// Where the allocation begins: up to 63 bytes before the header.
     base: *mut u8,
+    /// An [`Arranged`] of the elements, or null.
+    arranged: AtomicPtr<()>,
 }
+
+/// The elements of a block in the order in which a kernel reads them.
+struct Arranged<T: Element> {
+    order: Order,
+    elements: Storage<T>,
+}
+
+/// An order of elements: numbers that a kernel knows it by.
+pub(crate) type Order = [usize; 4];
 
 /// The class and the bytes of a block that holds a header and `bytes` of elements.
 fn class_of(bytes: usize) -> (usize, usize) {
@@ -88,8 +99,9 @@ impl Free {
         SYSTEM_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the offset is at most 63 and the allocation has 64 bytes more than the block.
         let header = unsafe { base.add(base.align_offset(ALIGN)) }.cast::<Header>();
+        let arranged = AtomicPtr::default();
         // SAFETY: the place is aligned, inside the allocation and not aliased.
-        unsafe { header.write(Header { handles: AtomicUsize::new(0), len: 0, class, base }) };
+        unsafe { header.write(Header { handles: AtomicUsize::new(0), len: 0, class, base, arranged }) };
         Free(NonNull::new(header).expect("not null: checked above"))
     }
 
@@ -261,8 +273,45 @@ impl<T: Element> Storage<T> {
         if self.header().handles.load(Ordering::Acquire) != 1 {
             return None;
         }
+        self.disarrange();
         // SAFETY: as in `as_slice`; this is the only handle and it is borrowed mutably.
         Some(unsafe { std::slice::from_raw_parts_mut(self.data().as_ptr(), self.header().len) })
+    }
+
+    /// The elements as `arrange` writes them, who gets room for `len`: once, and then again after they have changed. `None`
+    /// where they are kept in another order already.
+    pub fn arranged(&self, order: Order, len: usize, arrange: impl FnOnce(&mut [T])) -> Option<&[T]> {
+        let place = &self.header().arranged;
+        let mut kept = place.load(Ordering::Acquire).cast::<Arranged<T>>();
+        if kept.is_null() {
+            let mut elements = Storage::scratch(len);
+            arrange(elements.get_mut().expect("the only handle: just made"));
+            let new = Box::into_raw(Box::new(Arranged { order, elements }));
+            kept = match place.compare_exchange(kept.cast(), new.cast(), Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => new,
+                Err(other) => {
+                    // SAFETY: made above; another thread was faster, so nobody has seen it.
+                    drop(unsafe { Box::from_raw(new) });
+                    other.cast()
+                }
+            };
+        }
+        // SAFETY: not null, and of a block of `T`; it is freed only by who has the only handle for itself (`disarrange`), and
+        // this handle is borrowed as long as the result is.
+        let kept = unsafe { &*kept };
+        (kept.order == order).then(|| kept.elements.as_slice())
+    }
+
+    /// Frees what is arranged; for the only handle.
+    #[inline]
+    fn disarrange(&mut self) {
+        // SAFETY: the only handle, as the caller has found.
+        let arranged = unsafe { self.block.as_mut() }.arranged.get_mut();
+        if !arranged.is_null() {
+            let arranged = std::mem::replace(arranged, std::ptr::null_mut());
+            // SAFETY: `arranged` has put it there, for elements of this type; nobody has a reference to it any more.
+            drop(unsafe { Box::from_raw(arranged.cast::<Arranged<T>>()) });
+        }
     }
 
     /// All elements for writing, copied first when another handle reads them.
@@ -289,6 +338,7 @@ impl<T: Element> Drop for Storage<T> {
         if self.header().handles.fetch_sub(1, Ordering::Release) == 1 {
             // What other threads read through their handles comes before the block's next use.
             std::sync::atomic::fence(Ordering::Acquire);
+            self.disarrange();
             let class = self.header().class;
             LIVE.fetch_sub(bytes_of(class), Ordering::Relaxed);
             Free(self.block).give_back(class);
@@ -326,6 +376,39 @@ mod tests {
         a.make_mut()[0] = 2.0;
         assert_eq!((a.as_slice()[0], b.as_slice()[0]), (2.0, 1.0));
         assert_eq!(b.as_slice().as_ptr(), place);
+    }
+
+    #[test]
+    fn what_is_arranged_is_kept_until_the_elements_change() {
+        let order = [1, 2, 3, 4];
+        let reversed = |a: &Storage<f32>, order| {
+            let backwards = |to: &mut [f32]| to.iter_mut().zip(a.as_slice().iter().rev()).for_each(|(y, &x)| *y = x);
+            a.arranged(order, 3, backwards).map(<[f32]>::to_vec)
+        };
+        let mut a = Storage::from_slice(&[1.0, 2.0, 3.0]);
+        assert_eq!(reversed(&a, order), Some(vec![3.0, 2.0, 1.0]));
+        // Kept, for all handles.
+        let b = a.clone();
+        assert_eq!(b.arranged(order, 3, |_| panic!("arranged again")), Some(&[3.0, 2.0, 1.0][..]));
+        assert_eq!(reversed(&b, [0; 4]), None);
+        // One handle writes to a copy, the other one keeps what it has.
+        a.make_mut()[0] = 7.0;
+        assert_eq!(reversed(&a, order), Some(vec![3.0, 2.0, 7.0]));
+        assert_eq!(b.arranged(order, 3, |_| panic!("arranged again")), Some(&[3.0, 2.0, 1.0][..]));
+        // The only handle writes in place.
+        a.make_mut()[0] = 8.0;
+        assert_eq!(reversed(&a, order), Some(vec![3.0, 2.0, 8.0]));
+    }
+
+    #[test]
+    fn threads_that_arrange_at_once_see_the_same() {
+        let a = Storage::from_slice(&[1.0_f32; 100]);
+        let places: Vec<usize> = std::thread::scope(|scope| {
+            let arrange = || a.arranged([0; 4], 100, |to| to.fill(2.0)).expect("one order").as_ptr() as usize;
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(arrange)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert!(places.iter().all(|&place| place == places[0]));
     }
 
     #[test]

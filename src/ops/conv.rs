@@ -4,7 +4,7 @@ use super::pool::{self, MaxPool2dOptions, max_pool2d, max_pool2d_grad};
 use super::unary::relu_grad;
 use crate::autograd::{Pull, is_recording, is_tracked, record_op};
 use crate::element::Float;
-use crate::kernels::conv::{self, After, Conv};
+use crate::kernels::conv::{self, After, Conv, Weights};
 use crate::shape::{Shape, ensure, fail};
 use crate::tensor::Tensor;
 
@@ -193,12 +193,22 @@ fn convolved<T: Float>(
     let conv = sizes(op, x.shape(), weight.shape(), options);
     check_bias(op, bias, conv.out_channels);
     let [h, w] = conv.output();
+    let kept = !is_tracked(&[x, weight]);
     let (x, weight, bias) = (x.packed(), weight.packed(), bias.map(Tensor::packed));
     let y = Tensor::build([conv.batch, conv.out_channels, h, w], |y| {
         let after = After { bias: bias.as_ref().map(Tensor::elements), relu };
-        conv::forward(&conv, x.elements(), weight.elements(), after, y);
+        conv::forward(&conv, x.elements(), weights(&conv, &weight, kept, false), after, y);
     });
     (conv, y)
+}
+
+/// Contiguous weights. Where they may be expected to stay the same (`kept`: nothing is recorded) and packing them takes its
+/// time, they are packed once.
+fn weights<'a, T: Float>(conv: &Conv, weight: &'a Tensor<T>, kept: bool, halved: bool) -> Weights<'a, T> {
+    let plain = weight.elements();
+    let packs = if kept { conv::packs::<T>(conv, halved) } else { None };
+    let packed = packs.and_then(|(order, len)| weight.arranged(order, len, |to| conv::pack(conv, plain, to)));
+    Weights { plain, packed }
 }
 
 /// [`conv2d`], `max(y, 0)` if `relu`, and the largest of each 2 x 2 pixels, in one operation that writes nothing else: the
@@ -236,11 +246,13 @@ pub fn conv2d_max_pool2d<T: Float>(
     let none = Tensor::scalar(T::ZERO);
     let inputs = [x, weight, bias.unwrap_or(&none)];
     let (x_packed, w_packed, bias_packed) = (x.packed(), weight.packed(), bias.map(Tensor::packed));
+    let tracked = is_tracked(&inputs);
     let run = |y: &mut [T], taps: Option<&mut [u8]>| {
         let after = After { bias: bias_packed.as_ref().map(Tensor::elements), relu };
-        conv::forward_halved(&conv, x_packed.elements(), w_packed.elements(), after, y, taps);
+        let weights = weights(&conv, &w_packed, !tracked, true);
+        conv::forward_halved(&conv, x_packed.elements(), weights, after, y, taps);
     };
-    if !is_tracked(&inputs) {
+    if !tracked {
         return Tensor::build(shape, |y| run(y, None));
     }
     let mut taps = Tensor::scalar(0);
@@ -524,5 +536,35 @@ mod tests {
             conv2d_grad_input(&x, &weight, [4, 4], plain);
         });
         assert!(message.contains("expected a gradient of the output's shape [1, 3, 2, 2]"), "{message}");
+    }
+
+    #[test]
+    fn weights_that_are_kept_in_order_follow_the_weights() {
+        let options = Conv2dOptions { groups: 2, ..Default::default() };
+        let x = random(&[1, 16, 6, 6], 1).cast::<f32>();
+        let mut weight = random(&[40, 8, 3, 3], 2).cast::<f32>();
+        let all = |weight: &Tensor| {
+            let bias = Tensor::ones([40]);
+            let pooled = conv2d_max_pool2d(&x, weight, Some(&bias), options, true);
+            [conv2d(&x, weight, None, options), conv2d_relu(&x, weight, Some(&bias), options), pooled]
+                .map(|y| y.to_vec())
+        };
+        // On the tape nothing is kept.
+        let expected = |weight: &Tensor| record(|| all(&weight.tracked()));
+        for change in 0..3 {
+            assert_eq!(all(&weight), expected(&weight), "after {change} changes");
+            assert_eq!(all(&weight), expected(&weight), "after {change} changes, from what is kept");
+            weight.make_mut()[change] += 1.0;
+        }
+        // The same elements in other shapes, and a part of them.
+        let turned = weight.reshape([20, 16, 3, 3]);
+        let x = random(&[1, 32, 6, 6], 1).cast::<f32>();
+        let (y, tracked) =
+            (conv2d(&x, &turned, None, options), record(|| conv2d(&x, &turned.tracked(), None, options)));
+        assert_eq!(y.to_vec(), tracked.to_vec());
+        let part = weight.narrow(0, 20, 20);
+        let x = x.narrow(1, 0, 16);
+        let (y, tracked) = (conv2d(&x, &part, None, options), record(|| conv2d(&x, &part.tracked(), None, options)));
+        assert_eq!(y.to_vec(), tracked.to_vec());
     }
 }

@@ -40,6 +40,7 @@ pub use conv::{Conv2dOptions, conv2d, conv2d_grad_input, conv2d_grad_weight, con
 pub use conv_transpose::{ConvTranspose2dOptions, conv_transpose2d};
 pub use conv1d::{Conv1dOptions, ConvTranspose1dOptions, conv_transpose1d, conv1d};
 pub use conv3d::{Conv3dOptions, ConvTranspose3dOptions, conv_transpose3d, conv3d};
+#[cfg(debug_assertions)]
 pub(crate) use conv3d::{fold_depth, unfold_depth};
 pub use crf::{CrfScores, crf_decode, crf_log_likelihood};
 pub(crate) use cross_entropy::softmax_cross_entropy;

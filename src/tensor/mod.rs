@@ -7,7 +7,7 @@ use crate::autograd::Entry;
 use crate::element::{DType, Element};
 use crate::error::{Error, Result};
 use crate::kernels::elementwise::{self, Loop1, Loop2, View};
-use crate::memory::Storage;
+use crate::memory::{Order, Storage};
 use crate::shape::{Layout, Shape, ensure};
 
 /// An n-dimensional array of `T`, of rank 0 (a scalar) to 8.
@@ -164,6 +164,13 @@ impl<T: Element> Tensor<T> {
     pub(crate) fn view(&self) -> View<'_, T> {
         let data = self.storage.as_slice();
         View { data: &data[self.layout.offset.min(data.len())..], strides: self.strides() }
+    }
+
+    /// All elements in another order, made by `arrange` once and kept until they change: [`Storage::arranged`]. `None` for a
+    /// part of other tensors.
+    pub(crate) fn arranged(&self, order: Order, len: usize, arrange: impl FnOnce(&mut [T])) -> Option<&[T]> {
+        let whole = self.is_contiguous() && self.storage.as_slice().len() == self.numel();
+        if whole { self.storage.arranged(order, len, arrange) } else { None }
     }
 
     /// A new tensor whose elements `fill` writes, every one: before, they are of arbitrary value.

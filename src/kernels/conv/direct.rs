@@ -5,7 +5,7 @@
 //! a register tile; padding, stride and dilation cost nothing, and no product with a padded zero is formed. The gradient of
 //! the input is the same with another geometry: `x = i s + u d - p` solved for `i`.
 
-use super::{After, Conv};
+use super::{After, Conv, Weights};
 use crate::element::Float;
 use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Tile, panel_height, part, scratch, transpose};
 use crate::kernels::parallel;
@@ -71,6 +71,8 @@ struct Pass<'a, T> {
     after: After<'a, T>,
     halving: Option<Halving>,
     threads: bool,
+    /// The weights in the order that they are read in, if it is at hand.
+    packed: Option<&'a [T]>,
 }
 
 /// Of each 2 x 2 pixels of the result the largest is kept, and where there is a place for it the number of its tap.
@@ -78,7 +80,35 @@ struct Halving {
     taps: Option<Shared<u8>>,
 }
 
-pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], after: After<T>, y: &mut [T]) {
+/// The numbers of packed weights.
+pub(super) fn packed_len(conv: &Conv, width: usize) -> usize {
+    conv.groups * conv.group_out().div_ceil(width) * conv.depth() * width + SLACK
+}
+
+/// The weights in the order that the forward pass reads them in: panels of as many channels as a tile is wide.
+pub(super) fn pack<T: Float>(isa: Isa, conv: &Conv, weight: &[T], to: &mut [T]) {
+    let (out, width) = (conv.group_out(), T::kernels(isa).width());
+    let panels = (0..conv.groups).flat_map(|group| (0..out).step_by(width).map(move |first| (group * out, first)));
+    for ((group, first), to) in panels.zip(to.chunks_mut((conv.depth() * width).max(1))) {
+        pack_panel(isa, conv, weight, group + first, width.min(out - first), to, width);
+    }
+}
+
+/// [width, in * taps] -> [in * taps, width]
+fn pack_panel<T: Float>(
+    isa: Isa,
+    conv: &Conv,
+    weight: &[T],
+    channel: usize,
+    width: usize,
+    to: &mut [T],
+    stride: usize,
+) {
+    let depth = conv.depth();
+    transpose(T::kernels(isa), &weight[channel * depth..], depth, [width, depth], to, stride);
+}
+
+pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: Weights<T>, after: After<T>, y: &mut [T]) {
     run_forward(isa, conv, conv.output(), x, weight, after, y, None);
 }
 
@@ -87,7 +117,7 @@ pub(super) fn forward_halved<T: Float>(
     isa: Isa,
     conv: &Conv,
     x: &[T],
-    weight: &[T],
+    weight: Weights<T>,
     after: After<T>,
     y: &mut [T],
     taps: Option<&mut [u8]>,
@@ -102,12 +132,11 @@ fn run_forward<T: Float>(
     conv: &Conv,
     to_size: [usize; 2],
     x: &[T],
-    weight: &[T],
+    weight: Weights<T>,
     after: After<T>,
     y: &mut [T],
     halving: Option<Halving>,
 ) {
-    let depth = conv.depth();
     let pass = Pass {
         batch: conv.batch,
         groups: conv.groups,
@@ -126,11 +155,9 @@ fn run_forward<T: Float>(
         after,
         halving,
         threads: conv.threads(),
+        packed: weight.packed,
     };
-    pass.run(isa, y, |channel, width, to, stride| {
-        // [width, in * taps] -> [in * taps, width]
-        transpose(T::kernels(isa), &weight[channel * depth..], depth, [width, depth], to, stride);
-    });
+    pass.run(isa, y, |channel, width, to, stride| pack_panel(isa, conv, weight.plain, channel, width, to, stride));
 }
 
 pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T], bias: Option<&[T]>, dx: &mut [T]) {
@@ -154,6 +181,7 @@ pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T]
         after: After { bias, relu: false },
         halving: None,
         threads: conv.threads(),
+        packed: None,
     };
     pass.run(isa, dx, |channel, width, to, stride| {
         let (group, inside) = (channel / group_in, channel % group_in);
@@ -202,26 +230,35 @@ impl<T: Float> Pass<'_, T> {
                 }
             });
         };
+        let all = |weights: &[T]| {
+            parallel::tasks(image_groups * self.groups, self.threads, |i| {
+                let group = i % self.groups;
+                blocks(i / self.groups, group, 0..panels, &weights[group * panels * panel_len..]);
+            });
+        };
         if image_groups == 1 {
-            // Each thread packs what it reads: what another core has just written comes slowly.
             return parallel::tasks(self.groups * panels, self.threads, |i| {
+                let (group, panel) = (i / panels, i % panels);
+                if let Some(packed) = self.packed {
+                    return blocks(0, group, panel..panel + 1, &packed[i * panel_len..]);
+                }
+                // Each thread packs what it reads: what another core has just written comes slowly.
                 scratch(panel_len + SLACK, |weights: &mut [T]| {
-                    pack(i / panels, i % panels, &mut weights[..panel_len]);
-                    blocks(0, i / panels, i % panels..i % panels + 1, weights);
+                    pack(group, panel, &mut weights[..panel_len]);
+                    blocks(0, group, panel..panel + 1, weights);
                 });
             });
         }
+        if let Some(packed) = self.packed {
+            return all(packed);
+        }
         scratch(self.groups * panels * panel_len + SLACK, |packed: &mut [T]| {
-            let all = Shared::new(packed);
+            let shared = Shared::new(packed);
             parallel::tasks(self.groups * panels, self.threads, |i| {
                 // SAFETY: each task has a panel for itself.
-                pack(i / panels, i % panels, unsafe { all.chunk(panel_len, i) });
+                pack(i / panels, i % panels, unsafe { shared.chunk(panel_len, i) });
             });
-            let packed: &[T] = packed;
-            parallel::tasks(image_groups * self.groups, self.threads, |i| {
-                let group = i % self.groups;
-                blocks(i / self.groups, group, 0..panels, &packed[group * panels * panel_len..]);
-            });
+            all(packed);
         });
     }
 

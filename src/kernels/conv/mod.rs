@@ -154,12 +154,47 @@ impl<T> Default for After<'_, T> {
     }
 }
 
+/// The weights of a forward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a, T> {
+    /// `[out_channels, in_channels / groups, kh, kw]`.
+    pub plain: &'a [T],
+    /// What [`pack`] has made of them, if it has.
+    pub packed: Option<&'a [T]>,
+}
+
+/// Pixels of the result from which on packing the weights is a small part of the work.
+const FEW_PIXELS: usize = 1024;
+
+/// Whether a forward pass, with pooling if `halved`, takes long to pack its weights beside multiplying with them: then the
+/// order in which it reads them, as numbers that no other order has, and the length of what [`pack`] writes.
+pub fn packs<T: Float>(conv: &Conv, halved: bool) -> Option<([usize; 4], usize)> {
+    let kernels = T::kernels(simd::isa());
+    let few = conv.batch * conv.out_plane() <= FEW_PIXELS;
+    (few && (halved || !pixels::pays(conv, kernels.lanes))).then(|| {
+        let width = kernels.width();
+        ([width, conv.groups, conv.out_channels, conv.depth()], direct::packed_len(conv, width))
+    })
+}
+
+/// Packs the weights in the order of [`packs`].
+///
+/// # Panics
+/// When a slice does not have its size.
+pub fn pack<T: Float>(conv: &Conv, weight: &[T], to: &mut [T]) {
+    let isa = simd::isa();
+    assert_eq!(weight.len(), conv.weight_len(), "conv: weight of {conv:?}");
+    assert_eq!(to.len(), direct::packed_len(conv, T::kernels(isa).width()), "conv: packed weight of {conv:?}");
+    direct::pack(isa, conv, weight, to);
+}
+
 /// `y[b, o, i, j] = sum over c, u, v of weight[o, c, u, v] x[b, c, i s + u d - p, j s + v d - p]`, then `after`.
 ///
 /// # Panics
 /// When the sizes contradict each other, or a slice does not have its size.
-pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: &[T], after: After<T>, y: &mut [T]) {
-    conv.check(x, weight, y);
+pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: Weights<T>, after: After<T>, y: &mut [T]) {
+    conv.check(x, weight.plain, y);
+    check_packed(conv, weight);
     if let Some(bias) = after.bias {
         assert_eq!(bias.len(), conv.out_channels, "conv: bias of {conv:?}");
     }
@@ -168,9 +203,16 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: &[T], after: After<T>, y:
     }
     let isa = simd::isa();
     if pixels::pays(conv, T::kernels(isa).lanes) {
-        pixels::forward(isa, conv, x, weight, after, y);
+        pixels::forward(isa, conv, x, weight.plain, after, y);
     } else {
         direct::forward(isa, conv, x, weight, after, y);
+    }
+}
+
+fn check_packed<T: Float>(conv: &Conv, weight: Weights<T>) {
+    if let Some(packed) = weight.packed {
+        let len = direct::packed_len(conv, T::kernels(simd::isa()).width());
+        assert_eq!(packed.len(), len, "conv: packed weight of {conv:?}");
     }
 }
 
@@ -188,12 +230,13 @@ pub fn halves<T: Float>(conv: &Conv) -> bool {
 pub fn forward_halved<T: Float>(
     conv: &Conv,
     x: &[T],
-    weight: &[T],
+    weight: Weights<T>,
     after: After<T>,
     y: &mut [T],
     taps: Option<&mut [u8]>,
 ) {
-    conv.check_input(x, weight);
+    conv.check_input(x, weight.plain);
+    check_packed(conv, weight);
     let [oh, ow] = conv.output();
     assert_eq!(y.len(), conv.batch * conv.out_channels * (oh / 2) * (ow / 2), "conv: halved output of {conv:?}");
     assert!(taps.as_ref().is_none_or(|taps| taps.len() == y.len()), "conv: taps of {conv:?}");

@@ -49,6 +49,10 @@ enum Way {
     Pixels,
 }
 
+fn plain<T>(plain: &[T]) -> Weights<'_, T> {
+    Weights { plain, packed: None }
+}
+
 fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy, shift]: [&[T]; 5], relu: bool) -> [Vec<T>; 4] {
     let isa = simd::isa();
     // Not zeros: every number has to be written.
@@ -58,12 +62,17 @@ fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy, shift]: [&[T]; 
     let (after, shift) = (After { bias: Some(bias), relu }, Some(shift));
     match way {
         Way::Chosen => {
-            forward(conv, x, weight, after, &mut y);
+            forward(conv, x, plain(weight), after, &mut y);
             grad_input(conv, dy, weight, shift, &mut dx);
             grad_weight(conv, x, dy, &mut dw, Some(&mut db));
         }
         Way::Direct => {
-            direct::forward(isa, conv, x, weight, after, &mut y);
+            direct::forward(isa, conv, x, plain(weight), after, &mut y);
+            let (mut again, mut packed) =
+                (vec![junk; y.len()], vec![junk; direct::packed_len(conv, T::kernels(isa).width())]);
+            pack(conv, weight, &mut packed);
+            direct::forward(isa, conv, x, Weights { plain: &[], packed: Some(&packed) }, after, &mut again);
+            assert_eq!(bits(&y), bits(&again), "{conv:?}: packed before");
             direct::grad_input(isa, conv, dy, weight, shift, &mut dx);
             weight::grad_weight(isa, conv, x, dy, &mut dw, Some(&mut db));
         }
@@ -171,16 +180,16 @@ fn without_images_or_channels_gradients_are_zero_and_the_output_is_the_bias() {
 fn halved<T: Float>(conv: &Conv, [x, weight, bias]: [&[T]; 3], relu: bool, joined: bool) -> [Vec<T>; 2] {
     let [oh, ow] = conv.output();
     let len = conv.batch * conv.out_channels * (oh / 2) * (ow / 2);
-    let (mut y, mut plain, mut taps) = (vec![T::of(77.0); len], vec![T::of(77.0); len], vec![77_u8; len]);
+    let (mut y, mut again, mut taps) = (vec![T::of(77.0); len], vec![T::of(77.0); len], vec![77_u8; len]);
     let after = After { bias: Some(bias), relu };
     if joined {
-        forward_halved(conv, x, weight, after, &mut y, Some(&mut taps));
-        forward_halved(conv, x, weight, after, &mut plain, None);
-        assert_eq!(bits(&y), bits(&plain));
+        forward_halved(conv, x, plain(weight), after, &mut y, Some(&mut taps));
+        forward_halved(conv, x, plain(weight), after, &mut again, None);
+        assert_eq!(bits(&y), bits(&again));
     } else {
         let mut whole = vec![T::ZERO; conv.output_len()];
         if !whole.is_empty() {
-            direct::forward(simd::isa(), conv, x, weight, After { relu: false, ..after }, &mut whole);
+            direct::forward(simd::isa(), conv, x, plain(weight), After { relu: false, ..after }, &mut whole);
         }
         let pool = Pool2d {
             planes: conv.batch * conv.out_channels,
