@@ -2,7 +2,7 @@
 
 use super::outer::{BLOCK, Outer};
 use super::packed::{Packed, Target, products};
-use super::{Cell, Layer, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
+use super::{Cell, Layer, Matrix, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
 use crate::kernels::parallel::{GRAIN, chunks_mut, tasks};
@@ -90,13 +90,15 @@ pub fn backward<T: Float>(
     let rows = |data, columns| Mat { data, row_stride: columns, col_stride: 1 };
     let [a, b, c] = std::array::from_fn(|i| {
         let (from, size) = pieces.get(i).and_then(|piece| Some((piece.hidden?, piece.size)))?;
-        Some((rows(&w.hidden[from * hidden * output..], output), size * hidden, output))
+        let b = rows(&w.hidden[from * hidden * output..], output);
+        Some(Matrix { b, k: size * hidden, n: output, packed: None })
     });
     let [d, e, f] = std::array::from_fn(|i| {
         let (from, size) = pieces.get(i).filter(|_| by_step).and_then(|piece| Some((piece.input?, piece.size)))?;
-        Some((rows(&w.input[from * hidden * input..], input), size * hidden, input))
+        let b = rows(&w.input[from * hidden * input..], input);
+        Some(Matrix { b, k: size * hidden, n: input, packed: None })
     });
-    let projection = w.projection.map(|w| (Mat { data: w, row_stride: hidden, col_stride: 1 }, output, hidden));
+    let projection = w.projection.map(|w| Matrix { b: rows(w, hidden), k: output, n: hidden, packed: None });
     let isa = isa();
     let parts = layer.parts();
     // A row for each task that runs beside others.

@@ -1,7 +1,7 @@
 //! From the first step to the last.
 
 use super::packed::{Packed, Target, products};
-use super::{Cell, Layer, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
+use super::{Cell, Layer, Matrix, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
 use crate::kernels::parallel::tasks;
@@ -21,6 +21,66 @@ fn biases<T: Float>(layer: &Layer, w: &Weights<T>) -> (Vec<T>, Vec<T>) {
         }
     }
     (sums, q)
+}
+
+/// The weights of the input.
+fn input_matrix<'a, T>(layer: &Layer, weight: &'a [T], packed: Option<&'a [T]>) -> Matrix<'a, T> {
+    let b = Mat { data: weight, row_stride: 1, col_stride: layer.input };
+    Matrix { b, k: layer.input, n: layer.sums(), packed }
+}
+
+/// The hidden weights, in the cell's pieces.
+fn hidden_matrices<'a, T: Float>(
+    layer: &Layer,
+    isa: Isa,
+    weight: &'a [T],
+    mut packed: Option<&'a [T]>,
+) -> [Option<Matrix<'a, T>>; PIECES] {
+    let Layer { cell, hidden, output, .. } = *layer;
+    std::array::from_fn(|i| {
+        let (rows, size) = cell.pieces().get(i).and_then(|piece| Some((piece.hidden?, piece.size)))?;
+        let b = Mat { data: &weight[rows * hidden * output..], row_stride: 1, col_stride: output };
+        let mut matrix = Matrix { b, k: output, n: size * hidden, packed: None };
+        if let Some(rest) = packed {
+            let (own, rest) = rest.split_at(matrix.room(T::kernels(isa)));
+            (matrix.packed, packed) = (Some(own), Some(rest));
+        }
+        Some(matrix)
+    })
+}
+
+/// Inputs, of all steps and sequences, from which on packing the weights is a small part of the work.
+const FEW_INPUTS: usize = 64;
+
+/// Where a forward pass takes long to pack its weights beside multiplying with them: of those of the input and of the hidden
+/// ones the order in which it reads them, as numbers that no other order has, and the length of what [`pack`] writes.
+pub fn packs<T: Float>(layer: &Layer) -> [Option<([usize; 4], usize)>; 2] {
+    let (isa, no_weights) = (isa(), &[][..]);
+    let kernels = T::kernels(isa);
+    let few = layer.steps * layer.batch <= FEW_INPUTS;
+    let order = |k: usize, len: usize| ([kernels.width(), usize::MAX - layer.cell as usize, layer.hidden, k], len);
+    let input = input_matrix(layer, no_weights, None).room(kernels);
+    let rooms = layer.cell.pieces().iter().filter(|piece| piece.hidden.is_some());
+    let hidden = rooms.map(|piece| super::packed::room(kernels, layer.output, piece.size * layer.hidden)).sum();
+    [(few && layer.resident()).then(|| order(layer.input, input)), few.then(|| order(layer.output, hidden))]
+}
+
+/// Packs the weights of the input, or the hidden ones, in the order of [`packs`].
+///
+/// # Panics
+/// When a slice does not have its size.
+pub fn pack<T: Float>(layer: &Layer, hidden: bool, weight: &[T], mut to: &mut [T]) {
+    let isa = isa();
+    let matrices = if hidden {
+        hidden_matrices(layer, isa, weight, None)
+    } else {
+        [Some(input_matrix(layer, weight, None)), None, None]
+    };
+    for matrix in matrices.into_iter().flatten() {
+        let (own, rest) = std::mem::take(&mut to).split_at_mut(matrix.room(T::kernels(isa)));
+        Packed::new(T::kernels(isa), matrix.b, matrix.k, matrix.n, own);
+        to = rest;
+    }
 }
 
 /// The outputs `y`, 0 where a sequence has no step, and what the way back needs: `gates`, and `cells` of an LSTM (else
@@ -44,23 +104,20 @@ pub fn forward<T: Float>(
     assert!(gates.len() == places * kept && cells.len() == places * cell_size, "recurrent: what is kept");
     let (bias, q_bias) = biases(layer, w);
     let isa = isa();
-    let b = Mat { data: w.input, row_stride: 1, col_stride: layer.input };
+    let input = input_matrix(layer, w.input, w.packed[0]);
     if !layer.resident() {
         let epilogue = Epilogue { bias_row: Some(&bias), relu: false };
         // [steps * batch, input] . [input, gates * hidden]
         let a = Mat { data: x, row_stride: layer.input, col_stride: 1 };
         let sums = &mut gates[layer.cell.input_column() * hidden..];
-        gemm::gemm(places, layer.input, layer.sums(), a, b, sums, kept, false, epilogue);
+        gemm::gemm(places, layer.input, layer.sums(), a, input.b, sums, kept, false, epilogue);
     }
-    let input = layer.resident().then_some((b, layer.input, layer.sums()));
-
-    let pieces = layer.cell.pieces();
-    let [a, b, c] = std::array::from_fn(|i| {
-        let (rows, size) = pieces.get(i).and_then(|piece| Some((piece.hidden?, piece.size)))?;
-        let b = Mat { data: &w.hidden[rows * hidden * layer.output..], row_stride: 1, col_stride: layer.output };
-        Some((b, layer.output, size * hidden))
+    let input = layer.resident().then_some(input);
+    let [a, b, c] = hidden_matrices(layer, isa, w.hidden, w.packed[1]);
+    let projection = w.projection.map(|w| {
+        let b = Mat { data: w, row_stride: 1, col_stride: hidden };
+        Matrix { b, k: hidden, n: layer.output, packed: None }
     });
-    let projection = w.projection.map(|w| (Mat { data: w, row_stride: 1, col_stride: hidden }, hidden, layer.output));
     with_packed(T::kernels(isa), [a, b, c, projection, input], |[a, b, c, projection, input]| {
         let walk = Walk {
             layer,

@@ -24,7 +24,7 @@ mod packed;
 mod tests;
 
 pub use backward::{Back, Saved, backward};
-pub use forward::forward;
+pub use forward::{forward, pack, packs};
 
 use super::gemm::{Kernels, Mat, Shared, scratch};
 use crate::element::Float;
@@ -123,6 +123,8 @@ pub struct Weights<'a, T> {
     pub hidden_bias: Option<&'a [T]>,
     /// `[output, hidden]`: of an LSTM whose output is smaller than its cell.
     pub projection: Option<&'a [T]>,
+    /// What [`pack`] has made of the weights of the input and of the hidden ones, if it has; the way back does not look at it.
+    pub packed: [Option<&'a [T]>; 2],
 }
 
 /// The state that sequences begin with; `None` for zeros.
@@ -253,21 +255,37 @@ unsafe fn row<'a, T>(shared: Shared<T>, start: usize, len: usize) -> &'a mut [T]
     unsafe { std::slice::from_raw_parts_mut(shared.at(start), len) }
 }
 
-/// A matrix `[k, n]` to be packed.
-type Unpacked<'a, T> = (Mat<'a, T>, usize, usize);
+/// A matrix `[k, n]` to be packed, or that has been packed before.
+#[derive(Clone, Copy)]
+struct Matrix<'a, T> {
+    b: Mat<'a, T>,
+    k: usize,
+    n: usize,
+    packed: Option<&'a [T]>,
+}
+
+impl<T: Float> Matrix<'_, T> {
+    /// How many numbers it has when it is packed.
+    fn room(&self, kernels: &Kernels<T>) -> usize {
+        packed::room(kernels, self.k, self.n)
+    }
+}
 
 /// Calls `f` with the matrices packed.
 fn with_packed<T: Float, const N: usize, R>(
     kernels: &'static Kernels<T>,
-    matrices: [Option<Unpacked<T>>; N],
+    matrices: [Option<Matrix<T>>; N],
     f: impl FnOnce([Option<Packed<T>>; N]) -> R,
 ) -> R {
-    let room = |m: &Option<Unpacked<T>>| m.as_ref().map_or(0, |&(_, k, n)| packed::room(kernels, k, n));
-    scratch(matrices.iter().map(room).sum(), |mut rest: &mut [T]| {
+    let to_pack = |m: &Option<Matrix<T>>| m.filter(|m| m.packed.is_none()).map_or(0, |m| m.room(kernels));
+    scratch(matrices.iter().map(to_pack).sum(), |mut rest: &mut [T]| {
         let packed = matrices.map(|matrix| {
-            let (to, after) = std::mem::take(&mut rest).split_at_mut(room(&matrix));
+            let (to, after) = std::mem::take(&mut rest).split_at_mut(to_pack(&matrix));
             rest = after;
-            matrix.map(|(b, k, n)| Packed::new(kernels, b, k, n, to))
+            matrix.map(|Matrix { b, k, n, packed }| match packed {
+                Some(panels) => Packed::of(kernels, k, n, panels),
+                None => Packed::new(kernels, b, k, n, to),
+            })
         });
         f(packed)
     })

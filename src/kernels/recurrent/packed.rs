@@ -39,6 +39,12 @@ impl<'a, T: Gemm> Packed<'a, T> {
         });
         Packed { kernels, k, n, panels: to }
     }
+
+    /// What [`Packed::new`] has written.
+    pub fn of(kernels: &'static Kernels<T>, k: usize, n: usize, panels: &'a [T]) -> Self {
+        assert_eq!(panels.len(), room(kernels, k, n), "recurrent: packed weights");
+        Packed { kernels, k, n, panels }
+    }
 }
 
 /// A product `C[rows, n] = A[rows, k] . B (+ C) (+ bias)`, row i of C from `c_start + i * c_stride` on.

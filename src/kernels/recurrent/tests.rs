@@ -44,6 +44,7 @@ impl<T: Float> Given<T> {
             input_bias: self.b_ih.as_deref(),
             hidden_bias: self.b_hh.as_deref(),
             projection: self.w_hr.as_deref(),
+            packed: [None; 2],
         };
         (state, weights)
     }
@@ -59,6 +60,17 @@ impl<T: Float> Given<T> {
         let (mut y, mut gates, mut cells) = (room(places * output), room(all_kept), room(places * cell_size));
         let (state, w) = self.weights();
         forward(layer, &self.x, state, &w, &mut y, &mut gates, &mut cells);
+        let packed = [false, true].map(|hidden| {
+            let (_, len) = packs::<T>(layer)[usize::from(hidden)]?;
+            let mut to = room(len);
+            pack(layer, hidden, if hidden { w.hidden } else { w.input }, &mut to);
+            Some(to)
+        });
+        let packed = packed.each_ref().map(Option::as_deref);
+        let (mut again, mut gates_again, mut cells_again) = (room(y.len()), room(gates.len()), room(cells.len()));
+        let w_packed = Weights { packed, ..w };
+        forward(layer, &self.x, state, &w_packed, &mut again, &mut gates_again, &mut cells_again);
+        assert_eq!(bits(&y), bits(&again), "{layer:?}: packed before");
         let (mut bias, mut h, mut c) = (room(kept), room(batch * output), room(batch * cell_size));
         let (mut d, mut dx) = (room(layer.gradients()), room(places * input));
         let (mut dw_ih, mut dw_hh) = (room(layer.sums() * input), room(layer.sums() * output));

@@ -5,7 +5,7 @@ mod parts;
 #[cfg(test)]
 mod tests;
 
-use crate::autograd::{Pull, is_recording, record_op};
+use crate::autograd::{Pull, is_recording, is_tracked, record_op};
 use crate::element::Float;
 pub use crate::kernels::recurrent::Cell;
 use crate::kernels::recurrent::{self as kernel, Back, Layer, Saved, State, Weights};
@@ -181,7 +181,16 @@ fn slices<T: Float>(inputs: &Inputs<T>) -> (State<'_, T>, Weights<'_, T>) {
     let [_, h, c, input, hidden, input_bias, hidden_bias, projection] =
         inputs.each_ref().map(|x| x.as_ref().map(Tensor::elements));
     let (input, hidden) = (input.unwrap_or_default(), hidden.unwrap_or_default());
-    (State { h, c }, Weights { input, hidden, input_bias, hidden_bias, projection })
+    (State { h, c }, Weights { input, hidden, input_bias, hidden_bias, projection, packed: [None; 2] })
+}
+
+/// The weights of the input and the hidden ones, packed once where packing takes its time.
+fn packed<'a, T: Float>(layer: &Layer, weights: [&'a Tensor<T>; 2]) -> [Option<&'a [T]>; 2] {
+    let orders = kernel::packs::<T>(layer);
+    std::array::from_fn(|i| {
+        let (order, len) = orders[i]?;
+        weights[i].arranged(order, len, |to| kernel::pack(layer, i == 1, weights[i].elements(), to))
+    })
 }
 
 /// A tensor of the shape whose elements are yet to be written.
@@ -200,7 +209,13 @@ fn recorded<T: Float>(layer: Layer, inputs: Inputs<T>, length: usize, cell_state
     let mut gates = unwritten(steps * batch * layer.stride());
     let mut cells = unwritten(if cell == Cell::Lstm { steps * batch * hidden } else { 0 });
     let mut y = unwritten(length + cell_states);
-    let (state, weights) = slices(&inputs);
+    let (state, mut weights) = slices(&inputs);
+    // What is not there has an untracked scalar in its place.
+    let none = Tensor::scalar(T::ZERO);
+    let on_tape = inputs.each_ref().map(|x| x.as_ref().unwrap_or(&none));
+    if !is_tracked(&on_tape) {
+        weights.packed = packed(&layer, [on_tape[3], on_tape[4]]);
+    }
     let x = inputs[0].as_ref().expect("x is there").elements();
     let (outputs, last_cells) = elements_of(&mut y).split_at_mut(length);
     kernel::forward(&layer, x, state, &weights, outputs, elements_of(&mut gates), elements_of(&mut cells));
@@ -211,9 +226,6 @@ fn recorded<T: Float>(layer: Layer, inputs: Inputs<T>, length: usize, cell_state
     if cell_states == 0 {
         y = y.reshape([steps, batch, output]);
     }
-    // What is not there has an untracked scalar in its place.
-    let none = Tensor::scalar(T::ZERO);
-    let on_tape = inputs.each_ref().map(|x| x.as_ref().unwrap_or(&none));
     record_op("recurrent", y.clone(), on_tape, || {
         let inputs = inputs.clone();
         move |pull: Pull<T>| {

@@ -119,3 +119,20 @@ fn frozen_weights_change_no_other_gradient() {
         assert_eq!(gradient(true), gradient(false), "{case:?}");
     }
 }
+
+#[test]
+fn weights_that_are_kept_in_order_follow_the_weights() {
+    for case in cases() {
+        let mut inputs = case.inputs();
+        // On the tape nothing is kept.
+        let expected = |inputs: &[Tensor<f64>]| {
+            let tracked: Vec<_> = inputs.iter().map(Tensor::tracked).collect();
+            record(|| case.all(&tracked)).to_vec()
+        };
+        for change in 0..3 {
+            assert_eq!(case.all(&inputs).to_vec(), expected(&inputs), "{case:?} after {change} changes");
+            assert_eq!(case.all(&inputs).to_vec(), expected(&inputs), "{case:?} after {change} changes, kept");
+            inputs[1 + change % 2].make_mut()[change] += 1.0;
+        }
+    }
+}
