@@ -41,8 +41,8 @@ struct Arranged<T: Element> {
     elements: Storage<T>,
 }
 
-/// An order of elements: numbers that a kernel knows it by.
-pub(crate) type Order = [usize; 4];
+/// An order of elements: numbers that a kernel knows it by, the first of which no other kernel has.
+pub(crate) type Order = [usize; 5];
 
 /// The class and the bytes of a block that holds a header and `bytes` of elements.
 fn class_of(bytes: usize) -> (usize, usize) {
@@ -153,7 +153,8 @@ impl Free {
 /// Bytes of tensor memory, of the whole process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// In blocks that tensors hold now.
+    /// In blocks that tensors hold now, and those of weights that inference keeps a second time, in the order in which it reads
+    /// them.
     pub live: usize,
     /// The largest `live` so far, or since [`reset_peak`].
     pub peak: usize,
@@ -380,7 +381,7 @@ mod tests {
 
     #[test]
     fn what_is_arranged_is_kept_until_the_elements_change() {
-        let order = [1, 2, 3, 4];
+        let order = [1, 2, 3, 4, 5];
         let reversed = |a: &Storage<f32>, order| {
             let backwards = |to: &mut [f32]| to.iter_mut().zip(a.as_slice().iter().rev()).for_each(|(y, &x)| *y = x);
             a.arranged(order, 3, backwards).map(<[f32]>::to_vec)
@@ -390,7 +391,7 @@ mod tests {
         // Kept, for all handles.
         let b = a.clone();
         assert_eq!(b.arranged(order, 3, |_| panic!("arranged again")), Some(&[3.0, 2.0, 1.0][..]));
-        assert_eq!(reversed(&b, [0; 4]), None);
+        assert_eq!(reversed(&b, [0; 5]), None);
         // One handle writes to a copy, the other one keeps what it has.
         a.make_mut()[0] = 7.0;
         assert_eq!(reversed(&a, order), Some(vec![3.0, 2.0, 7.0]));
@@ -404,7 +405,7 @@ mod tests {
     fn threads_that_arrange_at_once_see_the_same() {
         let a = Storage::from_slice(&[1.0_f32; 100]);
         let places: Vec<usize> = std::thread::scope(|scope| {
-            let arrange = || a.arranged([0; 4], 100, |to| to.fill(2.0)).expect("one order").as_ptr() as usize;
+            let arrange = || a.arranged([0; 5], 100, |to| to.fill(2.0)).expect("one order").as_ptr() as usize;
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(arrange)).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });

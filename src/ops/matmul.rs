@@ -2,7 +2,7 @@
 
 use super::arithmetic::unbroadcast;
 use super::unary::relu_grad;
-use crate::autograd::{Pull, record_op};
+use crate::autograd::{Pull, is_tracked, record_op};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat};
 use crate::shape::{Shape, ensure, fail};
@@ -178,10 +178,19 @@ fn affine<T: Float>(op: &str, x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&T
         ensure(b.shape() == [out], || format!("{op}: bias {:?}: expected [{out}]", b.shape()));
     }
     let (rows, bias_row) = (x.size(0), bias.map(Tensor::packed));
+    let sizes = [rows, inner, out];
+    let turned = weight.t().detached();
+    // Where nothing is recorded the weights may be expected to stay the same.
+    let packs = if is_tracked(&[x, weight]) { None } else { gemm::packs::<T>(sizes) };
+    let packed =
+        packs.and_then(|(order, len)| weight.arranged(order, len, |to| gemm::pack([inner, out], matrix(&turned), to)));
     Tensor::build([rows, out], |y| {
         let epilogue = Epilogue { bias_row: bias_row.as_ref().map(Tensor::elements), relu };
         // [rows,in] . [in,out]
-        gemm::gemm(rows, inner, out, matrix(x), matrix(&weight.t().detached()), y, out, false, epilogue);
+        match packed {
+            Some(packed) => gemm::gemm_packed(sizes, matrix(x), matrix(&turned), packed, y, epilogue),
+            None => gemm::gemm(rows, inner, out, matrix(x), matrix(&turned), y, out, false, epilogue),
+        }
     })
 }
 
@@ -204,5 +213,33 @@ impl<T: Float> Kept<T> {
         let dx = self.weight.as_ref().filter(|_| input).map(|w| dy.matmul(w));
         let dw = self.x.as_ref().filter(|_| weight).map(|x| dy.t().matmul(x));
         [dx, dw, bias.then(|| dy.sum_dim(0, false))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::noise;
+    use crate::record;
+
+    #[test]
+    fn weights_that_are_kept_in_order_follow_the_weights() {
+        let of = |shape: [usize; 2], seed| Tensor::from_vec(noise(shape[0] * shape[1], seed), shape).cast::<f32>();
+        let (x, bias) = (of([7, 40], 1), of([1, 50], 2).flatten(0));
+        let mut weight = of([50, 40], 3);
+        let all =
+            |weight: &Tensor| [linear(&x, weight, None), linear_relu(&x, weight, Some(&bias))].map(|y| y.to_vec());
+        // On the tape nothing is kept.
+        let expected = |weight: &Tensor| record(|| all(&weight.tracked()));
+        for change in 0..3 {
+            assert_eq!(all(&weight), expected(&weight), "after {change} changes");
+            assert_eq!(all(&weight), expected(&weight), "after {change} changes, from what is kept");
+            weight.make_mut()[change] += 1.0;
+        }
+        let part = weight.narrow(0, 10, 20);
+        let tracked = record(|| linear(&x, &part.tracked(), None));
+        assert_eq!(linear(&x, &part, None).to_vec(), tracked.to_vec());
+        let turned = of([40, 50], 3).t();
+        assert_eq!(linear(&x, &turned, None).to_vec(), record(|| linear(&x, &turned.tracked(), None)).to_vec());
     }
 }

@@ -168,12 +168,12 @@ const FEW_PIXELS: usize = 1024;
 
 /// Whether a forward pass, with pooling if `halved`, takes long to pack its weights beside multiplying with them: then the
 /// order in which it reads them, as numbers that no other order has, and the length of what [`pack`] writes.
-pub fn packs<T: Float>(conv: &Conv, halved: bool) -> Option<([usize; 4], usize)> {
+pub fn packs<T: Float>(conv: &Conv, halved: bool) -> Option<([usize; 5], usize)> {
     let kernels = T::kernels(simd::isa());
     let few = conv.batch * conv.out_plane() <= FEW_PIXELS;
     (few && (halved || !pixels::pays(conv, kernels.lanes))).then(|| {
         let width = kernels.width();
-        ([width, conv.groups, conv.out_channels, conv.depth()], direct::packed_len(conv, width))
+        ([1, width, conv.groups, conv.out_channels, conv.depth()], direct::packed_len(conv, width))
     })
 }
 

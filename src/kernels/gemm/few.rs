@@ -17,7 +17,7 @@ const LANES: usize = 16;
 const COLUMNS: usize = 64;
 
 pub(super) fn product<T: Float>(call: Call<T>, c: &mut [T]) {
-    let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, threads } = call;
+    let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, threads, .. } = call;
     // The few are the rows.
     let turned = n < m;
     let (few, many, a, b) = if turned { (n, m, b.t(), a.t()) } else { (m, n, a, b) };

@@ -175,6 +175,53 @@ pub fn gemm<T: Float>(
     Call { ldc, accumulate, epilogue, threads: true, ..Call::new(simd::isa(), [m, k, n], a, b) }.run(c);
 }
 
+/// Rows of A above which B is better read where it lies, or packing it is a small part of the work.
+const FEW_ROWS: usize = 15;
+
+/// Whether a product of `[m, k]` and `[k, n]` takes long to pack B beside multiplying with it: then the order in which it reads
+/// B, as numbers that no other order has, and the length of what [`pack`] writes.
+pub fn packs<T: Float>([m, k, n]: [usize; 3]) -> Option<([usize; 5], usize)> {
+    let isa = simd::isa();
+    let width = T::kernels(isa).width();
+    let packs = isa != Isa::Portable && m > few::FEW && m <= FEW_ROWS && n > few::FEW && slices(k) <= 1;
+    packs.then(|| ([3, width, k, n, 0], k * n.next_multiple_of(width) + SLACK))
+}
+
+/// Packs B in the order of [`packs`].
+///
+/// # Panics
+/// When a slice does not have its size.
+pub fn pack<T: Float>([k, n]: [usize; 2], b: Mat<T>, to: &mut [T]) {
+    let kernels = T::kernels(simd::isa());
+    b.check(k, n, "B");
+    assert_eq!(to.len(), k * n.next_multiple_of(kernels.width()) + SLACK, "gemm: packed B [{k}, {n}]");
+    pack_b(kernels, b, k, 0..n, to);
+}
+
+/// [`gemm`] with what [`pack`] has made of B, of sizes for which [`packs`] says so.
+///
+/// # Panics
+/// When a matrix does not fit its slice.
+pub fn gemm_packed<T: Float>(
+    sizes: [usize; 3],
+    a: Mat<T>,
+    b: Mat<T>,
+    packed: &[T],
+    c: &mut [T],
+    epilogue: Epilogue<T>,
+) {
+    let [_, k, n] = sizes;
+    let isa = simd::isa();
+    let len = k * n.next_multiple_of(T::kernels(isa).width()) + SLACK;
+    assert_eq!(packed.len(), len, "gemm: packed B [{k}, {n}]");
+    Call { epilogue, threads: true, packed: Some(packed), ..Call::new(isa, sizes, a, b) }.run(c);
+}
+
+/// Parts of a long sum that are computed side by side where C is small.
+fn slices(k: usize) -> usize {
+    (k / (4 * K_BLOCK)).min(16)
+}
+
 /// `C[i] = A[i] . B[i]` for every batch i: `[m,k] . [k,n]`. Matrix i of A starts at `a.data[a_offsets[i]]`, of B likewise;
 /// C is `[batch, m, n]`, contiguous.
 ///
@@ -227,12 +274,24 @@ pub(super) struct Call<'a, T> {
     pub epilogue: Epilogue<'a, T>,
     /// Whether other threads may take a share, if it pays.
     pub threads: bool,
+    /// What [`pack`] has made of B, if it has.
+    pub packed: Option<&'a [T]>,
 }
 
 impl<'a, T: Float> Call<'a, T> {
     /// A product alone, on this thread, whose C is contiguous.
     pub fn new(isa: Isa, sizes: [usize; 3], a: Mat<'a, T>, b: Mat<'a, T>) -> Self {
-        Call { isa, sizes, a, b, ldc: sizes[2], accumulate: false, epilogue: Epilogue::default(), threads: false }
+        Call {
+            isa,
+            sizes,
+            a,
+            b,
+            ldc: sizes[2],
+            accumulate: false,
+            epilogue: Epilogue::default(),
+            threads: false,
+            packed: None,
+        }
     }
 
     /// # Panics
@@ -256,7 +315,7 @@ impl<'a, T: Float> Call<'a, T> {
             return few::product(self, c);
         }
         // Few tiles and a long sum: a gradient of a weight. Cut k at fixed boundaries, add the parts in order.
-        let slices = (k / (4 * K_BLOCK)).min(16);
+        let slices = slices(k);
         if slices <= 1 || m * n > 1 << 16 {
             return self.blocks(c);
         }

@@ -32,6 +32,8 @@ struct Product<'a, T: Float> {
     /// The last block of k is followed by it.
     finish: Finish<T>,
     height: usize,
+    /// All panels of B, if they are packed already.
+    packed: Option<&'a [T]>,
 }
 
 /// Where a block of the result goes: row i to `start + i * stride`.
@@ -61,11 +63,12 @@ fn cost<T>([m, k, n]: [usize; 3], a: Mat<T>, b: Mat<T>, lanes: usize, turned: bo
 }
 
 pub(super) fn product<T: Float>(call: Call<T>, c: &mut [T]) {
-    let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, threads } = call;
+    let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, threads, packed } = call;
     let kernels = T::kernels(isa);
     let bias = epilogue.bias_row.map_or(std::ptr::null(), <[T]>::as_ptr);
-    let turned =
-        !accumulate && cost([n, k, m], b.t(), a.t(), kernels.lanes, true) < cost([m, k, n], a, b, kernels.lanes, false);
+    let turned = packed.is_none()
+        && !accumulate
+        && cost([n, k, m], b.t(), a.t(), kernels.lanes, true) < cost([m, k, n], a, b, kernels.lanes, false);
     let finish = Finish { relu: epilogue.relu, ..Finish::NONE };
     let (m, n, a, b, finish) = if turned {
         (n, m, b.t(), a.t(), Finish { bias_column: bias, ..finish })
@@ -73,7 +76,8 @@ pub(super) fn product<T: Float>(call: Call<T>, c: &mut [T]) {
         (m, n, a, b, Finish { bias_row: bias, ..finish })
     };
     let height = panel_height(m, kernels.height());
-    let product = Product { kernels, m, k, n, a, b, c: Shared::new(c), ldc, turned, accumulate, finish, height };
+    let product =
+        Product { kernels, m, k, n, a, b, c: Shared::new(c), ldc, turned, accumulate, finish, height, packed };
     product.run(threads);
 }
 
@@ -107,17 +111,20 @@ impl<T: Float> Product<'_, T> {
         let row_blocks = tiles.div_ceil(TILES);
         let most = (PACKED / self.k.max(1) / width).clamp(1, PANELS) * width;
         for columns in columns.clone().step_by(most).map(|start| start..(start + most).min(columns.end)) {
-            if row_blocks == 1 {
-                self.block(rows.clone(), columns, None);
+            let blocks = |packed: Option<&[T]>| {
+                for i in 0..row_blocks {
+                    let some = share(tiles, row_blocks, i, self.height, rows.len());
+                    self.block(rows.start + some.start..rows.start + some.end, columns.clone(), packed);
+                }
+            };
+            if self.packed.is_some() || row_blocks == 1 {
+                blocks(self.packed.map(|packed| &packed[columns.start * self.k..]));
                 continue;
             }
             // All blocks of rows read the same panels.
             scratch(columns.len().next_multiple_of(width) * self.k + SLACK, |packed: &mut [T]| {
                 pack_b(self.kernels, self.b, self.k, columns.clone(), packed);
-                for i in 0..row_blocks {
-                    let some = share(tiles, row_blocks, i, self.height, rows.len());
-                    self.block(rows.start + some.start..rows.start + some.end, columns.clone(), Some(packed));
-                }
+                blocks(Some(packed));
             });
         }
     }

@@ -133,3 +133,28 @@ fn nan_passes_through_relu() {
         });
     }
 }
+
+#[test]
+fn a_packed_operand_gives_the_same_bits() {
+    for isa in Isa::available() {
+        with_isa(isa, || {
+            let mut packed_ones = 0;
+            for [m, k, n] in [[5, 1, 5], [5, 33, 70], [14, 700, 300], [6, 64, 16], [15, 384, 33], [8, 800, 1000]] {
+                let wave = |len: usize| (0..len).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
+                let (a, b, bias) = (wave(m * k), wave(k * n), wave(n));
+                let a = Mat { data: &a[..], row_stride: k, col_stride: 1 };
+                let b = Mat { data: &b[..], row_stride: 1, col_stride: k };
+                let epilogue = Epilogue { bias_row: Some(&bias[..]), relu: true };
+                let (mut c, mut again) = (vec![f32::NAN; m * n], vec![f32::NAN; m * n]);
+                gemm(m, k, n, a, b, &mut c, n, false, epilogue);
+                let Some((_, len)) = packs::<f32>([m, k, n]) else { continue };
+                let mut packed = vec![f32::NAN; len];
+                pack([k, n], b, &mut packed);
+                gemm_packed([m, k, n], a, b, &packed, &mut again, epilogue);
+                assert_eq!(c, again, "{isa:?}: {m} x {k} x {n}");
+                packed_ones += 1;
+            }
+            assert_eq!(packed_ones, if isa == Isa::Portable { 0 } else { 6 });
+        });
+    }
+}

@@ -54,11 +54,11 @@ const FEW_INPUTS: usize = 64;
 
 /// Where a forward pass takes long to pack its weights beside multiplying with them: of those of the input and of the hidden
 /// ones the order in which it reads them, as numbers that no other order has, and the length of what [`pack`] writes.
-pub fn packs<T: Float>(layer: &Layer) -> [Option<([usize; 4], usize)>; 2] {
+pub fn packs<T: Float>(layer: &Layer) -> [Option<([usize; 5], usize)>; 2] {
     let (isa, no_weights) = (isa(), &[][..]);
     let kernels = T::kernels(isa);
     let few = layer.steps * layer.batch <= FEW_INPUTS;
-    let order = |k: usize, len: usize| ([kernels.width(), usize::MAX - layer.cell as usize, layer.hidden, k], len);
+    let order = |k: usize, len: usize| ([2, kernels.width(), layer.cell as usize, layer.hidden, k], len);
     let input = input_matrix(layer, no_weights, None).room(kernels);
     let rooms = layer.cell.pieces().iter().filter(|piece| piece.hidden.is_some());
     let hidden = rooms.map(|piece| super::packed::room(kernels, layer.output, piece.size * layer.hidden)).sum();
