@@ -206,8 +206,8 @@ fn convolved<T: Float>(
 /// time, they are packed once.
 fn weights<'a, T: Float>(conv: &Conv, weight: &'a Tensor<T>, kept: bool, halved: bool) -> Weights<'a, T> {
     let plain = weight.elements();
-    let packs = if kept { conv::packs::<T>(conv, halved) } else { None };
-    let packed = packs.and_then(|(order, len)| weight.arranged(order, len, |to| conv::pack(conv, plain, to)));
+    let how = if kept { conv::packs::<T>(conv, halved) } else { None };
+    let packed = weight.arranged(how, |to| conv::pack(conv, plain, to));
     Weights { plain, packed }
 }
 

@@ -181,9 +181,8 @@ fn affine<T: Float>(op: &str, x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&T
     let sizes = [rows, inner, out];
     let turned = weight.t().detached();
     // Where nothing is recorded the weights may be expected to stay the same.
-    let packs = if is_tracked(&[x, weight]) { None } else { gemm::packs::<T>(sizes) };
-    let packed =
-        packs.and_then(|(order, len)| weight.arranged(order, len, |to| gemm::pack([inner, out], matrix(&turned), to)));
+    let how = if is_tracked(&[x, weight]) { None } else { gemm::packs::<T>(sizes) };
+    let packed = weight.arranged(how, |to| gemm::pack([inner, out], matrix(&turned), to));
     Tensor::build([rows, out], |y| {
         let epilogue = Epilogue { bias_row: bias_row.as_ref().map(Tensor::elements), relu };
         // [rows,in] . [in,out]

@@ -166,9 +166,10 @@ impl<T: Element> Tensor<T> {
         View { data: &data[self.layout.offset.min(data.len())..], strides: self.strides() }
     }
 
-    /// All elements in another order, made by `arrange` once and kept until they change: [`Storage::arranged`]. `None` for a
-    /// part of other tensors.
-    pub(crate) fn arranged(&self, order: Order, len: usize, arrange: impl FnOnce(&mut [T])) -> Option<&[T]> {
+    /// All elements in another order, of which `arrange` makes so many numbers, once, that are kept until the elements change:
+    /// [`Storage::arranged`]. `None` without an order, and for a part of other tensors.
+    pub(crate) fn arranged(&self, how: Option<(Order, usize)>, arrange: impl FnOnce(&mut [T])) -> Option<&[T]> {
+        let (order, len) = how?;
         let whole = self.is_contiguous() && self.storage.as_slice().len() == self.numel();
         if whole { self.storage.arranged(order, len, arrange) } else { None }
     }

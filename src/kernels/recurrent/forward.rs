@@ -1,6 +1,6 @@
 //! From the first step to the last.
 
-use super::packed::{Packed, Target, products};
+use super::packed::{Packed, Target, products, room};
 use super::{Cell, Layer, Matrix, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
 use crate::element::Float;
 use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
@@ -55,14 +55,17 @@ const FEW_INPUTS: usize = 64;
 /// Where a forward pass takes long to pack its weights beside multiplying with them: of those of the input and of the hidden
 /// ones the order in which it reads them, as numbers that no other order has, and the length of what [`pack`] writes.
 pub fn packs<T: Float>(layer: &Layer) -> [Option<([usize; 5], usize)>; 2] {
-    let (isa, no_weights) = (isa(), &[][..]);
-    let kernels = T::kernels(isa);
+    let Layer { cell, hidden, .. } = *layer;
+    let kernels = T::kernels(isa());
     let few = layer.steps * layer.batch <= FEW_INPUTS;
-    let order = |k: usize, len: usize| ([2, kernels.width(), layer.cell as usize, layer.hidden, k], len);
-    let input = input_matrix(layer, no_weights, None).room(kernels);
-    let rooms = layer.cell.pieces().iter().filter(|piece| piece.hidden.is_some());
-    let hidden = rooms.map(|piece| super::packed::room(kernels, layer.output, piece.size * layer.hidden)).sum();
-    [(few && layer.resident()).then(|| order(layer.input, input)), few.then(|| order(layer.output, hidden))]
+    let sizes = cell.pieces().iter().filter(|piece| piece.hidden.is_some()).map(|piece| piece.size);
+    let of_input = room(kernels, layer.input, layer.sums());
+    let of_hidden = sizes.map(|size| room(kernels, layer.output, size * hidden)).sum();
+    let order = |number: usize, k: usize| [2, kernels.width(), 2 * cell as usize + number, hidden, k];
+    [
+        (few && layer.resident()).then(|| (order(0, layer.input), of_input)),
+        few.then(|| (order(1, layer.output), of_hidden)),
+    ]
 }
 
 /// Packs the weights of the input, or the hidden ones, in the order of [`packs`].

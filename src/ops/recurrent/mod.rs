@@ -186,11 +186,8 @@ fn slices<T: Float>(inputs: &Inputs<T>) -> (State<'_, T>, Weights<'_, T>) {
 
 /// The weights of the input and the hidden ones, packed once where packing takes its time.
 fn packed<'a, T: Float>(layer: &Layer, weights: [&'a Tensor<T>; 2]) -> [Option<&'a [T]>; 2] {
-    let orders = kernel::packs::<T>(layer);
-    std::array::from_fn(|i| {
-        let (order, len) = orders[i]?;
-        weights[i].arranged(order, len, |to| kernel::pack(layer, i == 1, weights[i].elements(), to))
-    })
+    let how = kernel::packs::<T>(layer);
+    std::array::from_fn(|i| weights[i].arranged(how[i], |to| kernel::pack(layer, i == 1, weights[i].elements(), to)))
 }
 
 /// A tensor of the shape whose elements are yet to be written.
