@@ -10,6 +10,7 @@ seconds that count. A variant in brackets does less work than `wengert` does and
 with the largest resident size of the process in bytes instead of the seconds; no line when there is no such variant.
 """
 
+import copy
 import gzip
 import itertools
 import os
@@ -305,6 +306,35 @@ def define_torch():
             return released(run)
 
         yield "compiled, frozen", frozen(mnist_cnn().eval())
+
+    def small_inference(net, *inputs, images=False):
+        def run(net, *inputs):
+            def call():
+                with torch.inference_mode():
+                    return net(*inputs)
+
+            return released(call)
+
+        net = net.eval()
+        yield "eager", run(net, *inputs)
+        if images:
+            by_pixels = inputs[0].to(memory_format=torch.channels_last)
+            yield "channels last", run(copy.deepcopy(net).to(memory_format=torch.channels_last), by_pixels)
+        with torch.no_grad():
+            yield "traced, frozen", run(torch.jit.optimize_for_inference(torch.jit.trace(net, inputs)), *inputs)
+
+    @workload(r"infer linear (\d+)x1024x1024")
+    def _(rows):
+        return small_inference(nn.Linear(1024, 1024), torch.randn(rows, 1024))
+
+    @workload("infer lstm 1x1x128x256")
+    def _():
+        state = torch.zeros(1, 1, 256), torch.zeros(1, 1, 256)
+        return small_inference(nn.LSTM(128, 256), torch.randn(1, 1, 128), state)
+
+    @workload("infer conv2d 1x512x4x4")
+    def _():
+        return small_inference(nn.Conv2d(512, 512, 3, padding=1), torch.randn(1, 512, 4, 4), images=True)
 
     @workload("mnist epoch")
     def _():

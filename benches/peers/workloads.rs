@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 use wengert::data::{DataLoader, Mnist};
 use wengert::loss::{binary_cross_entropy_with_logits as bce, cross_entropy};
-use wengert::nn::{Layer, Module};
+use wengert::nn::{Conv2d, Layer, Linear, Lstm, Module};
 use wengert::ops::{Conv2dOptions, conv2d, layer_norm};
 use wengert::optim::{Adam, AdamOptions, AdamW, Optimizer, Sgd, SgdOptions};
 use wengert::{Tensor, record};
@@ -48,6 +48,7 @@ impl fmt::Display for Work {
 pub fn all() -> Vec<Workload> {
     let mut list = List(Vec::new());
     networks(&mut list);
+    small_inference(&mut list);
     products(&mut list);
     convolutions(&mut list);
     passes(&mut list);
@@ -198,6 +199,28 @@ fn networks(list: &mut List) {
         });
         list.last().once = true;
     }
+}
+
+/// A layer alone on little input, as in serving and in generating text.
+fn small_inference(list: &mut List) {
+    let work = |products: usize| Work { flop: 2.0 * products as f64, ..Default::default() };
+    for rows in [1, 8] {
+        list.add(format!("infer linear {rows}x1024x1024"), work(rows * 1024 * 1024), move || {
+            let (net, x) = (Linear::new(1024, 1024), Tensor::randn([rows, 1024]));
+            Box::new(move || net.forward(&x))
+        });
+    }
+    list.add("infer lstm 1x1x128x256", work(4 * 256 * (128 + 256)), || {
+        let (net, x) = (Lstm::new(128, 256), Tensor::randn([1, 1, 128]));
+        let (_, state) = net.forward(&x);
+        Box::new(move || net.forward_with(&x, Some(&state), None).0)
+    });
+    // Taps that fall on the image, of 3 x 3 on each of 4 x 4 pixels.
+    list.add("infer conv2d 1x512x4x4", work(512 * 512 * 100), || {
+        let options = Conv2dOptions { padding: [1, 1], ..Default::default() };
+        let (net, x) = (Conv2d::with(512, 512, 3, options), Tensor::randn([1, 512, 4, 4]));
+        Box::new(move || net.forward(&x))
+    });
 }
 
 /// One epoch of `mnist_cnn`, from the files to the last step, with running loss and accuracy.
