@@ -100,8 +100,12 @@ impl Ink {
 
     /// Lays the box on the image, the centre of mass in the middle; gives `false` if ink would fall beside the image.
     fn paste(&self, image: &mut [u8]) -> bool {
-        let grey = |i: usize| (255.0 * self.cover[i / BOX][i % BOX]).round() as u8;
-        let inked = || (0..BOX * BOX).map(|i| ([i % BOX, i / BOX], grey(i))).filter(|(_, grey)| *grey > 0);
+        let mut grey = [0; BOX * BOX];
+        for (grey, cover) in grey.iter_mut().zip(self.cover.as_flattened()) {
+            *grey = (255.0 * cover).round() as u8;
+        }
+        let inked =
+            || grey.iter().enumerate().map(|(i, &grey)| ([i % BOX, i / BOX], grey)).filter(|(_, grey)| *grey > 0);
         let mass: usize = inked().map(|(_, grey)| usize::from(grey)).sum();
         let shift = [0, 1].map(|axis| {
             let moment: usize = inked().map(|(place, grey)| usize::from(grey) * place[axis]).sum();

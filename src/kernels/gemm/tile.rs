@@ -240,11 +240,6 @@ pub(super) fn f64_kernels(isa: Isa) -> &'static Kernels<f64> {
     }
 }
 
-/// What transposes blocks of numbers of four bytes.
-pub(super) fn turn_f32(isa: Isa) -> unsafe fn(&Transpose<f32>) {
-    f32_kernels(isa).transpose
-}
-
 /// What transposes blocks of numbers of eight bytes; not by the table, whose tiles would be compiled with it.
 pub(super) fn turn_f64(isa: Isa) -> unsafe fn(&Transpose<f64>) {
     match isa {

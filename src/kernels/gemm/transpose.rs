@@ -1,7 +1,7 @@
 //! Transposition of blocks that fit the first-level cache.
 
 use super::Gemm;
-use super::tile::{Kernels, Transpose, turn_f32, turn_f64};
+use super::tile::{Kernels, Transpose, turn_f64};
 use crate::kernels::simd::isa;
 
 /// `to[j * to_stride + i] = from[i * from_stride + j]` for `i < rows`, `j < columns`; nothing else is written.
@@ -41,7 +41,7 @@ pub(crate) unsafe fn transpose_at<T: Copy>(
     unsafe {
         if size_of::<T>() == 4 {
             let (from, to) = (from.cast(), to.cast());
-            turn_f32(isa())(&Transpose { from, from_stride, rows, columns, to, to_stride });
+            f32::kernels(isa()).transpose(&Transpose { from, from_stride, rows, columns, to, to_stride });
         } else {
             assert_eq!(size_of::<T>(), 8, "transpose: the size of an element");
             let (from, to) = (from.cast(), to.cast());
