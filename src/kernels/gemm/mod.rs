@@ -184,7 +184,12 @@ pub fn packs<T: Float>([m, k, n]: [usize; 3]) -> Option<([usize; 5], usize)> {
     let isa = simd::isa();
     let width = T::kernels(isa).width();
     let packs = isa != Isa::Portable && m > few::FEW && m <= FEW_ROWS && n > few::FEW && slices(k) <= 1;
-    packs.then(|| ([3, width, k, n, 0], k * n.next_multiple_of(width) + SLACK))
+    packs.then(|| ([3, width, k, n, 0], packed_len([k, n], width)))
+}
+
+/// The length of what [`pack`] writes.
+fn packed_len([k, n]: [usize; 2], width: usize) -> usize {
+    k * n.next_multiple_of(width) + SLACK
 }
 
 /// Packs B in the order of [`packs`].
@@ -194,7 +199,7 @@ pub fn packs<T: Float>([m, k, n]: [usize; 3]) -> Option<([usize; 5], usize)> {
 pub fn pack<T: Float>([k, n]: [usize; 2], b: Mat<T>, to: &mut [T]) {
     let kernels = T::kernels(simd::isa());
     b.check(k, n, "B");
-    assert_eq!(to.len(), k * n.next_multiple_of(kernels.width()) + SLACK, "gemm: packed B [{k}, {n}]");
+    assert_eq!(to.len(), packed_len([k, n], kernels.width()), "gemm: packed B [{k}, {n}]");
     pack_b(kernels, b, k, 0..n, to);
 }
 
@@ -212,8 +217,7 @@ pub fn gemm_packed<T: Float>(
 ) {
     let [_, k, n] = sizes;
     let isa = simd::isa();
-    let len = k * n.next_multiple_of(T::kernels(isa).width()) + SLACK;
-    assert_eq!(packed.len(), len, "gemm: packed B [{k}, {n}]");
+    assert_eq!(packed.len(), packed_len([k, n], T::kernels(isa).width()), "gemm: packed B [{k}, {n}]");
     Call { epilogue, threads: true, packed: Some(packed), ..Call::new(isa, sizes, a, b) }.run(c);
 }
 
