@@ -52,6 +52,26 @@ fn operators_and_products_name_both_shapes() {
 }
 
 #[test]
+fn images_and_attention_say_what_does_not_fit() {
+    let (x, weight) = (zeros(&[1, 3, 2, 2]), zeros(&[40, 3, 3, 3]));
+    let (wide, one) = (ops::ConvTranspose2dOptions { padding: [1, 1], ..Default::default() }, zeros(&[3, 2, 1, 1]));
+    panics! {
+        ops::conv2d(&x, &weight, None, Default::default()) =>
+            "conv2d: [1, 3, 2, 2] * [40, 3, 3, 3]: expected a kernel of 1 to 2, the padded input, found 3 along dimension 2";
+        ops::conv2d(&x, &one, None, Default::default()) =>
+            "conv2d: [1, 3, 2, 2] * [3, 2, 1, 1]: expected 2 input channels in 1 groups, found 3";
+        ops::conv_transpose2d(&x, &weight, None, Default::default()) =>
+            "conv_transpose2d: [1, 3, 2, 2] * [40, 3, 3, 3]: expected 40 input channels, found 3";
+        ops::conv_transpose2d(&zeros(&[1, 3, 1, 1]), &one, None, wide) =>
+            "conv_transpose2d: [1, 3, 1, 1] * [3, 2, 1, 1]: expected a padding that leaves some of the 1 pixels along dimension 2, found 1";
+        ops::max_pool2d(&x, 3, Default::default()) =>
+            "max_pool2d: [1, 3, 2, 2]: a window of [3, 3] is larger than the image with a padding of [0, 0]";
+        ops::scaled_dot_product_attention(&x, &zeros(&[1, 3, 2, 4]), &x, Default::default()) =>
+            "scaled_dot_product_attention: [1, 3, 2, 2], [1, 3, 2, 4], [1, 3, 2, 2]: expected queries and keys of one size";
+    }
+}
+
+#[test]
 fn views_say_what_does_not_fit() {
     let x = zeros(&[2, 3, 4]);
     panics! {

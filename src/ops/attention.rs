@@ -122,22 +122,22 @@ pub fn scaled_dot_product_attention<T: Float>(
     options: AttentionOptions<T>,
 ) -> Tensor<T> {
     let all = [q, k, v];
-    let complain = |what: &str| -> ! {
+    let complain = |what: &str| {
         let [q, k, v] = all.map(Tensor::shape);
-        fail(format!("scaled_dot_product_attention: {q:?}, {k:?}, {v:?}: {what}"))
+        format!("scaled_dot_product_attention: {q:?}, {k:?}, {v:?}: {what}")
     };
     if all.iter().any(|x| x.rank() < 2) {
-        complain("expected at least two dimensions each");
+        fail(complain("expected at least two dimensions each"));
     }
     if q.size(-1) != k.size(-1) {
-        complain("expected queries and keys of one size");
+        fail(complain("expected queries and keys of one size"));
     }
     if k.size(-2) != v.size(-2) {
-        complain("expected as many keys as values");
+        fail(complain("expected as many keys as values"));
     }
     let [a, b, c] = all.map(|x| Shape::new(&x.shape()[..x.rank() - 2]));
     let Some(batch) = Shape::broadcast(&a, &b).and_then(|shape| Shape::broadcast(&shape, &c)) else {
-        complain("the batches do not broadcast")
+        fail(complain("the batches do not broadcast"))
     };
     let (is_causal, scale) = (options.is_causal, options.scale(q.size(-1)));
     if options.wants_weights() {

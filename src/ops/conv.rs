@@ -54,35 +54,37 @@ pub(super) fn check(
     [stride, padding, dilation]: [&[usize]; 3],
     groups: usize,
 ) {
-    let complain = |what: String| -> ! { fail(format!("{op}: {x:?} * {weight:?}: {what}")) };
+    let complain = |what: String| format!("{op}: {x:?} * {weight:?}: {what}");
     let rank = 2 + stride.len();
     if x.len() != rank {
         let hint = if x.len() + 1 == rank { "; put a batch of one before it by unsqueeze(0)" } else { "" };
         let [size, _] = size_names(stride.len());
-        complain(format!("expected an input [batch, in, {size}], found {} dimensions{hint}", x.len()));
+        fail(complain(format!("expected an input [batch, in, {size}], found {} dimensions{hint}", x.len())));
     }
     if weight.len() != rank {
         let [_, kernel] = size_names(stride.len());
-        complain(format!("expected a weight [out, in / groups, {kernel}], found {} dimensions", weight.len()));
+        fail(complain(format!("expected a weight [out, in / groups, {kernel}], found {} dimensions", weight.len())));
     }
     if groups == 0 || stride.contains(&0) || dilation.contains(&0) {
-        complain(format!("expected stride, dilation and groups above 0, found {stride:?}, {dilation:?} and {groups}"));
+        fail(complain(format!(
+            "expected stride, dilation and groups above 0, found {stride:?}, {dilation:?} and {groups}"
+        )));
     }
     if !weight[0].is_multiple_of(groups) {
-        complain(format!("expected a multiple of {groups} groups of output channels, found {}", weight[0]));
+        fail(complain(format!("expected a multiple of {groups} groups of output channels, found {}", weight[0])));
     }
     if x[1] != weight[1] * groups {
         let expected = weight[1] * groups;
-        complain(format!("expected {expected} input channels in {groups} groups, found {}", x[1]));
+        fail(complain(format!("expected {expected} input channels in {groups} groups, found {}", x[1])));
     }
     for i in 0..stride.len() {
         let (kernel, size) = (weight[2 + i], x[2 + i] + 2 * padding[i]);
         if kernel == 0 || dilation[i] * (kernel - 1) >= size {
             let reach = if kernel == 0 { 0 } else { dilation[i] * (kernel - 1) + 1 };
-            complain(format!(
+            fail(complain(format!(
                 "expected a kernel of 1 to {size}, the padded input, found {reach} along dimension {}",
                 2 + i
-            ));
+            )));
         }
     }
 }

@@ -57,45 +57,50 @@ pub(super) fn output<const N: usize>(
     [stride, padding, extra, dilation]: [[usize; N]; 4],
     groups: usize,
 ) -> [usize; N] {
-    let complain = |what: String| -> ! { fail(format!("{op}: {x:?} * {weight:?}: {what}")) };
+    let complain = |what: String| format!("{op}: {x:?} * {weight:?}: {what}");
     if x.len() != 2 + N {
         let hint = if x.len() == 1 + N { "; put a batch of one before it by unsqueeze(0)" } else { "" };
         let [size, _] = size_names(N);
-        complain(format!("expected an input [batch, in, {size}], found {} dimensions{hint}", x.len()));
+        fail(complain(format!("expected an input [batch, in, {size}], found {} dimensions{hint}", x.len())));
     }
     if weight.len() != 2 + N {
         let [_, kernel] = size_names(N);
-        complain(format!("expected a weight [in, out / groups, {kernel}], found {} dimensions", weight.len()));
+        fail(complain(format!("expected a weight [in, out / groups, {kernel}], found {} dimensions", weight.len())));
     }
     if groups == 0 || stride.contains(&0) || dilation.contains(&0) {
-        complain(format!("expected stride, dilation and groups above 0, found {stride:?}, {dilation:?} and {groups}"));
+        fail(complain(format!(
+            "expected stride, dilation and groups above 0, found {stride:?}, {dilation:?} and {groups}"
+        )));
     }
     if x[1] != weight[0] {
-        complain(format!("expected {} input channels, found {}", weight[0], x[1]));
+        fail(complain(format!("expected {} input channels, found {}", weight[0], x[1])));
     }
     if !x[1].is_multiple_of(groups) {
-        complain(format!("expected a multiple of {groups} groups of input channels, found {}", x[1]));
+        fail(complain(format!("expected a multiple of {groups} groups of input channels, found {}", x[1])));
     }
-    std::array::from_fn(|i| {
+    let mut output = [0; N];
+    // A loop, not a closure: an error blames the line that called a function, of which a closure knows nothing.
+    for (i, output) in output.iter_mut().enumerate() {
         let (size, kernel, dim) = (x[2 + i], weight[2 + i], 2 + i);
         if size == 0 || kernel == 0 {
-            complain(format!("expected an input and a kernel of at least 1 along dimension {dim}"));
+            fail(complain(format!("expected an input and a kernel of at least 1 along dimension {dim}")));
         }
         if extra[i] >= stride[i].max(dilation[i]) {
-            complain(format!(
+            fail(complain(format!(
                 "expected an output padding less than the stride or the dilation, found {} along dimension {dim}",
                 extra[i]
-            ));
+            )));
         }
         let whole = (size - 1) * stride[i] + dilation[i] * (kernel - 1) + 1 + extra[i];
-        match whole.checked_sub(2 * padding[i]) {
-            None | Some(0) => complain(format!(
+        *output = match whole.checked_sub(2 * padding[i]) {
+            None | Some(0) => fail(complain(format!(
                 "expected a padding that leaves some of the {whole} pixels along dimension {dim}, found {}",
                 padding[i]
-            )),
+            ))),
             Some(left) => left,
-        }
-    })
+        };
+    }
+    output
 }
 
 /// Two-dimensional transposed convolution (Dumoulin and Visin, 2016, chapter 4): every pixel of the input adds the kernel,

@@ -49,27 +49,30 @@ impl Default for AvgPool2dOptions {
 pub(super) fn sizes(op: &str, shape: &[usize], kernel: [usize; 2], options: MaxPool2dOptions) -> (Pool2d, Shape) {
     let MaxPool2dOptions { stride, padding, dilation, ceil_mode } = options;
     let stride = stride.unwrap_or(kernel);
-    let complain = |what: String| -> ! { fail(format!("{op}: {shape:?}: {what}")) };
+    let complain = |what: String| format!("{op}: {shape:?}: {what}");
     if shape.len() < 2 {
-        complain(format!("expected [.., height, width], found {} dimensions", shape.len()));
+        fail(complain(format!("expected [.., height, width], found {} dimensions", shape.len())));
     }
     for (name, pair) in [("window", kernel), ("stride", stride), ("dilation", dilation)] {
         if pair.contains(&0) {
-            complain(format!("expected a {name} of at least 1, found {pair:?}"));
+            fail(complain(format!("expected a {name} of at least 1, found {pair:?}")));
         }
     }
     let (batch, input) = shape.split_at(shape.len() - 2);
     let input = [input[0], input[1]];
     let extent = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) + 1);
     if (0..2).any(|axis| padding[axis] > extent[axis] / 2) {
-        complain(format!("expected a padding of at most half a window of {extent:?}, found {padding:?}"));
+        fail(complain(format!("expected a padding of at most half a window of {extent:?}, found {padding:?}")));
     }
-    let output = [0, 1].map(|axis| {
+    let mut output = [0; 2];
+    // A loop, not a closure: an error blames the line that called a function, of which a closure knows nothing.
+    for (axis, output) in output.iter_mut().enumerate() {
         let size = output_size(input[axis], kernel[axis], stride[axis], padding[axis], dilation[axis], ceil_mode);
-        size.unwrap_or_else(|| {
-            complain(format!("a window of {extent:?} is larger than the image with a padding of {padding:?}"))
-        })
-    });
+        let Some(size) = size else {
+            fail(complain(format!("a window of {extent:?} is larger than the image with a padding of {padding:?}")))
+        };
+        *output = size;
+    }
     let planes = batch.iter().product();
     let mut y = Shape::new(shape);
     y[batch.len()..].copy_from_slice(&output);
