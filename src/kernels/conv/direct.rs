@@ -5,11 +5,10 @@
 //! a register tile; padding, stride and dilation cost nothing, and no product with a padded zero is formed. The gradient of
 //! the input is the same with another geometry: `x = i s + u d - p` solved for `i`.
 
+use super::pass::Pass;
 use super::{After, Conv, Weights};
 use crate::element::Float;
-use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Tile, panel_height, part, scratch, transpose};
-use crate::kernels::parallel;
-use crate::kernels::pool::max::{halve_lanes, to_bytes};
+use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Tile, panel_height, part, scratch};
 use crate::kernels::simd::Isa;
 use std::ops::Range;
 
@@ -56,216 +55,83 @@ fn classes(size: usize, taps: usize, source: impl Fn(usize, usize) -> Option<usi
     classes
 }
 
-/// One pass, whichever way it goes.
-struct Pass<'a, T> {
-    batch: usize,
-    groups: usize,
-    from: &'a [T],
-    /// Channels of the source in one group, and the height and width of a plane.
-    from_channels: usize,
-    from_size: [usize; 2],
-    to_channels: usize,
-    to_size: [usize; 2],
-    kernel: [usize; 2],
-    classes: [Vec<Class>; 2],
-    after: After<'a, T>,
-    halving: Option<Halving>,
-    threads: bool,
-    /// The weights in the order that they are read in, if it is at hand.
-    packed: Option<&'a [T]>,
-}
-
-/// Of each 2 x 2 pixels of the result the largest is kept, and where there is a place for it the number of its tap.
-struct Halving {
-    taps: Option<Shared<u8>>,
-}
-
 /// The numbers of packed weights.
 pub(super) fn packed_len(conv: &Conv, width: usize) -> usize {
     conv.groups * conv.group_out().div_ceil(width) * conv.depth() * width + SLACK
 }
 
-/// The weights in the order that the forward pass reads them in: panels of as many channels as a tile is wide.
+/// A pass, and the classes of the rows and of the columns of its result.
+struct Direct<'a, T> {
+    pass: &'a Pass<'a, T>,
+    classes: [Vec<Class>; 2],
+}
+
+pub(super) fn run<T: Float>(isa: Isa, pass: &Pass<T>, to: &mut [T]) {
+    let (conv, from) = (pass.conv, pass.from_size);
+    let classes = [0, 1].map(|i| {
+        classes(pass.to_size[i], conv.kernel[i], |position, tap| {
+            let (stride, padding, tap) = (conv.stride[i], conv.padding[i], tap * conv.dilation[i]);
+            let at = if pass.backward {
+                let at = (position + padding).checked_sub(tap)?;
+                (at % stride == 0).then_some(at / stride)?
+            } else {
+                (position * stride + tap).checked_sub(padding)?
+            };
+            (at < from[i]).then_some(at)
+        })
+    });
+    Direct { pass, classes }.run(isa, to);
+}
+
+/// The weights in the order that a forward pass reads them in.
 pub(super) fn pack<T: Float>(isa: Isa, conv: &Conv, weight: &[T], to: &mut [T]) {
-    let (out, width) = (conv.group_out(), T::kernels(isa).width());
-    let panels = (0..conv.groups).flat_map(|group| (0..out).step_by(width).map(move |first| (group * out, first)));
-    for ((group, first), to) in panels.zip(to.chunks_mut((conv.depth() * width).max(1))) {
-        pack_panel(isa, conv, weight, group + first, width.min(out - first), to, width);
+    let pass = Pass::forward(conv, &[], Weights { plain: weight, packed: None }, After::default());
+    let panel_len = (conv.depth() * T::kernels(isa).width()).max(1);
+    let panels = pass.panels(T::kernels(isa).width());
+    for (i, to) in to.chunks_mut(panel_len).take(conv.groups * panels).enumerate() {
+        pass.pack(isa, i / panels, i % panels, to);
     }
 }
 
-/// [width, in * taps] -> [in * taps, width]
-fn pack_panel<T: Float>(
-    isa: Isa,
-    conv: &Conv,
-    weight: &[T],
-    channel: usize,
-    width: usize,
-    to: &mut [T],
-    stride: usize,
-) {
-    let depth = conv.depth();
-    transpose(T::kernels(isa), &weight[channel * depth..], depth, [width, depth], to, stride);
-}
-
-pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: Weights<T>, after: After<T>, y: &mut [T]) {
-    run_forward(isa, conv, conv.output(), x, weight, after, y, None);
-}
-
-/// [`forward`] and max pooling with windows of 2 x 2: pixels that no window covers are not computed.
-pub(super) fn forward_halved<T: Float>(
-    isa: Isa,
-    conv: &Conv,
-    x: &[T],
-    weight: Weights<T>,
-    after: After<T>,
-    y: &mut [T],
-    taps: Option<&mut [u8]>,
-) {
-    let halving = Halving { taps: taps.map(Shared::new) };
-    run_forward(isa, conv, conv.output().map(|size| size / 2 * 2), x, weight, after, y, Some(halving));
-}
-
-#[allow(clippy::too_many_arguments, reason = "what a pass is made of")]
-fn run_forward<T: Float>(
-    isa: Isa,
-    conv: &Conv,
-    to_size: [usize; 2],
-    x: &[T],
-    weight: Weights<T>,
-    after: After<T>,
-    y: &mut [T],
-    halving: Option<Halving>,
-) {
-    let pass = Pass {
-        batch: conv.batch,
-        groups: conv.groups,
-        from: x,
-        from_channels: conv.group_in(),
-        from_size: conv.input,
-        to_channels: conv.group_out(),
-        to_size,
-        kernel: conv.kernel,
-        classes: [0, 1].map(|i| {
-            classes(to_size[i], conv.kernel[i], |position, tap| {
-                let at = (position * conv.stride[i] + tap * conv.dilation[i]).checked_sub(conv.padding[i])?;
-                (at < conv.input[i]).then_some(at)
-            })
-        }),
-        after,
-        halving,
-        threads: conv.threads(),
-        packed: weight.packed,
-    };
-    pass.run(isa, y, |channel, width, to, stride| pack_panel(isa, conv, weight.plain, channel, width, to, stride));
-}
-
-pub(super) fn grad_input<T: Float>(isa: Isa, conv: &Conv, dy: &[T], weight: &[T], bias: Option<&[T]>, dx: &mut [T]) {
-    let (taps, depth, from_size) = (conv.taps(), conv.depth(), conv.output());
-    let (group_in, group_out) = (conv.group_in(), conv.group_out());
-    let pass = Pass {
-        batch: conv.batch,
-        groups: conv.groups,
-        from: dy,
-        from_channels: group_out,
-        from_size,
-        to_channels: group_in,
-        to_size: conv.input,
-        kernel: conv.kernel,
-        classes: [0, 1].map(|i| {
-            classes(conv.input[i], conv.kernel[i], |position, tap| {
-                let at = (position + conv.padding[i]).checked_sub(tap * conv.dilation[i])?;
-                (at % conv.stride[i] == 0 && at / conv.stride[i] < from_size[i]).then_some(at / conv.stride[i])
-            })
-        }),
-        after: After { bias, relu: false },
-        halving: None,
-        threads: conv.threads(),
-        packed: None,
-    };
-    pass.run(isa, dx, |channel, width, to, stride| {
-        let (group, inside) = (channel / group_in, channel % group_in);
-        for o in 0..group_out {
-            // [width, taps] -> [taps, width]
-            let from = &weight[(group * group_out + o) * depth + inside * taps..];
-            transpose(T::kernels(isa), from, taps, [width, taps], &mut to[o * taps * stride..], stride);
-        }
-    });
-}
-
-impl<T: Float> Pass<'_, T> {
-    /// `pack(channel, width, to, stride)` writes the weights of `width` channels of the result, from `channel` on, as
-    /// `[from_channels * taps, stride]`.
-    fn run(&self, isa: Isa, to: &mut [T], pack: impl Fn(usize, usize, &mut [T], usize) + Sync) {
+impl<T: Float> Direct<'_, T> {
+    fn run(&self, isa: Isa, to: &mut [T]) {
+        let pass = self.pass;
         let width = T::kernels(isa).width();
-        let taps = self.kernel[0] * self.kernel[1];
-        let from_plane = self.from_size[0] * self.from_size[1];
-        let copied = copied::<T>(from_plane, self.from_channels, self.groups);
+        let taps = pass.conv.taps();
+        let from_plane = pass.from_size[0] * pass.from_size[1];
+        let copied = copied::<T>(from_plane, pass.from_channels, pass.conv.groups);
         let pitch = copied.map_or(from_plane, |[plane, _]| plane);
         let [tall, wide] = &self.classes;
-        let blocks = (self.from_channels * taps).div_ceil(DEPTH).clamp(1, self.from_channels.max(1));
-        let channels = |i: usize| part(self.from_channels, blocks, 1, i);
+        let blocks = (pass.from_channels * taps).div_ceil(DEPTH).clamp(1, pass.from_channels.max(1));
+        let channels = |i: usize| part(pass.from_channels, blocks, 1, i);
         let classes = tall.iter().flat_map(|tall| wide.iter().map(move |wide| [tall, wide]));
         let steps = |i: usize| classes.clone().map(move |class| self.steps(class, channels(i), pitch, width)).collect();
         let steps: Vec<Vec<Steps>> = (0..blocks).map(steps).collect();
-        let panels = self.to_channels.div_ceil(width);
-        let panel_len = self.from_channels * taps * width;
-        let plane = self.to_size[0] * self.to_size[1];
+        let panel_len = pass.from_channels * taps * width;
+        let plane = pass.to_size[0] * pass.to_size[1];
         // Enough pixels for whole tiles: of small planes, several images.
-        let images = (512 / plane.max(1)).clamp(1, 14).min(self.batch);
-        let image_groups = self.batch.div_ceil(images);
-        let images = self.batch.div_ceil(image_groups);
+        let images = (512 / plane.max(1)).clamp(1, 14).min(pass.conv.batch);
+        let image_groups = pass.conv.batch.div_ceil(images);
+        let images = pass.conv.batch.div_ceil(image_groups);
+        let teams = if image_groups == 1 { pass.panels(width) } else { 1 };
         let shared = Shared::new(to);
-        let pack = |group: usize, panel: usize, to: &mut [T]| {
-            let first = panel * width;
-            pack(group * self.to_channels + first, width.min(self.to_channels - first), to, width);
-        };
-        let blocks = |image_group: usize, group: usize, panels: Range<usize>, weights: &[T]| {
+        let pack = |group: usize, panel: usize, to: &mut [T]| pass.pack(isa, group, panel, to);
+        pass.share_out(isa, panel_len, [image_groups, teams], pack, |image_group, group, panels, weights| {
             let first = image_group * images;
-            let count = images.min(self.batch - first);
+            let count = images.min(pass.conv.batch - first);
             self.with_source(first, count, group, copied, |source| {
                 for (i, panel) in panels.enumerate() {
                     let weights = &weights[i * panel_len..];
-                    self.block(isa, first, count, group, panel * width, weights, source, &steps, shared);
+                    self.block(isa, first, count, group, panel, weights, source, &steps, shared);
                 }
             });
-        };
-        let all = |weights: &[T]| {
-            parallel::tasks(image_groups * self.groups, self.threads, |i| {
-                let group = i % self.groups;
-                blocks(i / self.groups, group, 0..panels, &weights[group * panels * panel_len..]);
-            });
-        };
-        if image_groups == 1 {
-            return parallel::tasks(self.groups * panels, self.threads, |i| {
-                let (group, panel) = (i / panels, i % panels);
-                if let Some(packed) = self.packed {
-                    return blocks(0, group, panel..panel + 1, &packed[i * panel_len..]);
-                }
-                // Each thread packs what it reads: what another core has just written comes slowly.
-                scratch(panel_len + SLACK, |weights: &mut [T]| {
-                    pack(group, panel, &mut weights[..panel_len]);
-                    blocks(0, group, panel..panel + 1, weights);
-                });
-            });
-        }
-        if let Some(packed) = self.packed {
-            return all(packed);
-        }
-        scratch(self.groups * panels * panel_len + SLACK, |packed: &mut [T]| {
-            let shared = Shared::new(packed);
-            parallel::tasks(self.groups * panels, self.threads, |i| {
-                // SAFETY: each task has a panel for itself.
-                pack(i / panels, i % panels, unsafe { shared.chunk(panel_len, i) });
-            });
-            all(packed);
         });
     }
 
     /// The steps of the tiles of a class, along some channels of the source.
     fn steps(&self, [tall, wide]: [&Class; 2], channels: Range<usize>, plane: usize, stride: usize) -> Steps {
-        let (taps, from_row) = (self.kernel[0] * self.kernel[1], self.from_size[1]);
-        let weight = |u: usize, v: usize| (u * self.kernel[1] + v) * stride;
+        let (taps, from_row) = (self.pass.conv.kernel[0] * self.pass.conv.kernel[1], self.pass.from_size[1]);
+        let weight = |u: usize, v: usize| (u * self.pass.conv.kernel[1] + v) * stride;
         if wide.taps.is_empty() || tall.taps.is_empty() {
             return Steps { outer: Vec::new(), inner: 0, a_step: 0, b_step: 0 };
         }
@@ -294,15 +160,15 @@ impl<T: Float> Pass<'_, T> {
         copied: Option<[usize; 2]>,
         f: impl FnOnce(&Source<T>),
     ) {
-        let from_plane = self.from_size[0] * self.from_size[1];
+        let from_plane = self.pass.from_size[0] * self.pass.from_size[1];
         let source = Source {
-            data: &self.from[(image * self.groups + group) * self.from_channels * from_plane..],
-            image: self.groups * self.from_channels * from_plane,
+            data: &self.pass.from[(image * self.pass.conv.groups + group) * self.pass.from_channels * from_plane..],
+            image: self.pass.conv.groups * self.pass.from_channels * from_plane,
         };
         let Some([pitch, image]) = copied else { return f(&source) };
-        scratch(pitch * self.from_channels + image * (images - 1), |copy: &mut [T]| {
+        scratch(pitch * self.pass.from_channels + image * (images - 1), |copy: &mut [T]| {
             for n in 0..images {
-                for c in 0..self.from_channels {
+                for c in 0..self.pass.from_channels {
                     copy[n * image + c * pitch..][..from_plane]
                         .copy_from_slice(&source.data[n * source.image + c * from_plane..][..from_plane]);
                 }
@@ -311,7 +177,7 @@ impl<T: Float> Pass<'_, T> {
         });
     }
 
-    /// The planes of one panel of channels, from channel `first` of the group on, of some images.
+    /// The planes of one panel of channels, of some images.
     #[allow(clippy::too_many_arguments, reason = "the place of a block")]
     fn block(
         &self,
@@ -319,7 +185,7 @@ impl<T: Float> Pass<'_, T> {
         image: usize,
         images: usize,
         group: usize,
-        first: usize,
+        panel: usize,
         weights: &[T],
         source: &Source<T>,
         steps: &[Vec<Steps>],
@@ -327,13 +193,14 @@ impl<T: Float> Pass<'_, T> {
     ) {
         let kernels = T::kernels(isa);
         let stride = kernels.width();
-        let width = stride.min(self.to_channels - first);
-        let channel = group * self.to_channels + first;
-        let plane = self.to_size[0] * self.to_size[1];
+        let first = panel * stride;
+        let width = stride.min(self.pass.to_channels - first);
+        let channel = group * self.pass.to_channels + first;
+        let plane = self.pass.to_size[0] * self.pass.to_size[1];
         let last = Finish {
-            bias_row: self.after.bias.map_or(std::ptr::null(), |bias| bias[channel..][..width].as_ptr()),
+            bias_row: self.pass.after.bias.map_or(std::ptr::null(), |bias| bias[channel..][..width].as_ptr()),
             // The ReLU of the largest is the largest of the ReLUs.
-            relu: self.after.relu && self.halving.is_none(),
+            relu: self.pass.after.relu && self.pass.halving.is_none(),
             ..Finish::NONE
         };
         let blocks = steps.len();
@@ -349,31 +216,7 @@ impl<T: Float> Pass<'_, T> {
             }
             for n in 0..images {
                 let result = &mut result[n * plane * stride..];
-                let start = (image + n) * self.groups * self.to_channels + channel;
-                let Some(Halving { taps }) = self.halving else {
-                    // SAFETY: these channels of this image are written by this task only.
-                    let to = unsafe { std::slice::from_raw_parts_mut(shared.at(start * plane), width * plane) };
-                    // [pixels, width] -> [width, pixels]
-                    transpose(kernels, result, stride, [plane, width], to, plane);
-                    continue;
-                };
-                let (size, plane, relu) = (self.to_size, plane / 4, self.after.relu);
-                let whole = &mut result[..4 * plane * stride];
-                if let Some(places) = taps {
-                    scratch(2 * plane * stride + SLACK, |buffer: &mut [T]| {
-                        let (taps, turned) = buffer.split_at_mut(plane * stride);
-                        halve_lanes(isa, size, stride, relu, whole, taps);
-                        transpose(kernels, taps, stride, [plane, width], turned, plane);
-                        // SAFETY: as above.
-                        let to = unsafe { std::slice::from_raw_parts_mut(places.at(start * plane), width * plane) };
-                        to_bytes(isa, turned, to);
-                    });
-                } else {
-                    halve_lanes(isa, size, stride, relu, whole, &mut []);
-                }
-                // SAFETY: as above.
-                let to = unsafe { std::slice::from_raw_parts_mut(shared.at(start * plane), width * plane) };
-                transpose(kernels, result, stride, [plane, width], to, plane);
+                self.pass.deliver(isa, image + n, group, panel, 0..self.pass.to_size[0], result, shared);
             }
         });
     }
@@ -393,8 +236,8 @@ impl<T: Float> Pass<'_, T> {
         finish: Finish<T>,
         result: &mut [T],
     ) {
-        let (stride, from_row, to_row) = (kernels.width(), self.from_size[1], self.to_size[1]);
-        let plane = self.to_size[0] * to_row;
+        let (stride, from_row, to_row) = (kernels.width(), self.pass.from_size[1], self.pass.to_size[1]);
+        let plane = self.pass.to_size[0] * to_row;
         // 1. Three ways to make a tile: neighbours in a row, in a column, images. The tallest tile is best.
         let ([y, from_y], [x, from_x]) = (Class::step(&tall.positions), Class::step(&wide.positions));
         let ways = [

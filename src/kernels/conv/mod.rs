@@ -11,9 +11,9 @@
 //! An output is always summed in the same order, so its bits depend on the sizes and the instruction set alone.
 
 mod direct;
+mod pass;
 mod pixels;
 mod planes;
-
 mod weight;
 
 #[cfg(test)]
@@ -21,6 +21,7 @@ mod tests;
 
 use super::simd;
 use crate::element::Float;
+use pass::Pass;
 
 /// The sizes of a convolution: input `[batch, in_channels, h, w]`, weight `[out_channels, in_channels / groups, kh, kw]`,
 /// output `[batch, out_channels, oh, ow]`.
@@ -205,7 +206,7 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: Weights<T>, after: After<
     if pixels::pays(conv, T::kernels(isa).lanes) {
         pixels::forward(isa, conv, x, weight.plain, after, y);
     } else {
-        direct::forward(isa, conv, x, weight, after, y);
+        direct::run(isa, &Pass::forward(conv, x, weight, after), y);
     }
 }
 
@@ -244,7 +245,7 @@ pub fn forward_halved<T: Float>(
         assert_eq!(bias.len(), conv.out_channels, "conv: bias of {conv:?}");
     }
     if !y.is_empty() {
-        direct::forward_halved(simd::isa(), conv, x, weight, after, y, taps);
+        direct::run(simd::isa(), &Pass::forward(conv, x, weight, after).halved(taps), y);
     }
 }
 
@@ -270,7 +271,7 @@ pub fn grad_input<T: Float>(conv: &Conv, dy: &[T], weight: &[T], bias: Option<&[
     if conv.group_in() * 2 <= T::kernels(isa).lanes || pixels::is_unit(conv) {
         pixels::grad_input(isa, conv, dy, weight, bias, dx);
     } else {
-        direct::grad_input(isa, conv, dy, weight, bias, dx);
+        direct::run(isa, &Pass::grad_input(conv, dy, weight, bias), dx);
     }
 }
 

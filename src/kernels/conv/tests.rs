@@ -67,13 +67,14 @@ fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy, shift]: [&[T]; 
             grad_weight(conv, x, dy, &mut dw, Some(&mut db));
         }
         Way::Direct => {
-            direct::forward(isa, conv, x, plain(weight), after, &mut y);
+            direct::run(isa, &Pass::forward(conv, x, plain(weight), after), &mut y);
             let (mut again, mut packed) =
                 (vec![junk; y.len()], vec![junk; direct::packed_len(conv, T::kernels(isa).width())]);
             pack(conv, weight, &mut packed);
-            direct::forward(isa, conv, x, Weights { plain: &[], packed: Some(&packed) }, after, &mut again);
+            let packed = Weights { plain: &[], packed: Some(&packed) };
+            direct::run(isa, &Pass::forward(conv, x, packed, after), &mut again);
             assert_eq!(bits(&y), bits(&again), "{conv:?}: packed before");
-            direct::grad_input(isa, conv, dy, weight, shift, &mut dx);
+            direct::run(isa, &Pass::grad_input(conv, dy, weight, shift), &mut dx);
             weight::grad_weight(isa, conv, x, dy, &mut dw, Some(&mut db));
         }
         Way::Pixels => {
@@ -189,7 +190,8 @@ fn halved<T: Float>(conv: &Conv, [x, weight, bias]: [&[T]; 3], relu: bool, joine
     } else {
         let mut whole = vec![T::ZERO; conv.output_len()];
         if !whole.is_empty() {
-            direct::forward(simd::isa(), conv, x, plain(weight), After { relu: false, ..after }, &mut whole);
+            let after = After { relu: false, ..after };
+            direct::run(simd::isa(), &Pass::forward(conv, x, plain(weight), after), &mut whole);
         }
         let pool = Pool2d {
             planes: conv.batch * conv.out_channels,
