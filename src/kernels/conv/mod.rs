@@ -15,6 +15,7 @@ mod pass;
 mod pixels;
 mod planes;
 mod weight;
+mod winograd;
 
 #[cfg(test)]
 mod tests;
@@ -172,10 +173,12 @@ const FEW_PIXELS: usize = 1024;
 pub fn packs<T: Float>(conv: &Conv, halved: bool) -> Option<([usize; 5], usize)> {
     let kernels = T::kernels(simd::isa());
     let few = conv.batch * conv.out_plane() <= FEW_PIXELS;
-    (few && (halved || !pixels::pays(conv, kernels.lanes))).then(|| {
-        let width = kernels.width();
-        ([1, width, conv.groups, conv.out_channels, conv.depth()], direct::packed_len(conv, width))
-    })
+    let width = kernels.width();
+    if few && winograd::pays::<T>(conv, false) {
+        return Some(([4, width, conv.groups, conv.out_channels, conv.depth()], winograd::packed_len(conv, width)));
+    }
+    (few && (halved || !pixels::pays(conv, kernels.lanes)))
+        .then(|| ([1, width, conv.groups, conv.out_channels, conv.depth()], direct::packed_len(conv, width)))
 }
 
 /// Packs the weights in the order of [`packs`].
@@ -185,8 +188,12 @@ pub fn packs<T: Float>(conv: &Conv, halved: bool) -> Option<([usize; 5], usize)>
 pub fn pack<T: Float>(conv: &Conv, weight: &[T], to: &mut [T]) {
     let isa = simd::isa();
     assert_eq!(weight.len(), conv.weight_len(), "conv: weight of {conv:?}");
-    assert_eq!(to.len(), direct::packed_len(conv, T::kernels(isa).width()), "conv: packed weight of {conv:?}");
-    direct::pack(isa, conv, weight, to);
+    assert_eq!(to.len(), packed_len::<T>(conv), "conv: packed weight of {conv:?}");
+    if winograd::pays::<T>(conv, false) {
+        winograd::pack(isa, conv, weight, to)
+    } else {
+        direct::pack(isa, conv, weight, to)
+    }
 }
 
 /// `y[b, o, i, j] = sum over c, u, v of weight[o, c, u, v] x[b, c, i s + u d - p, j s + v d - p]`, then `after`.
@@ -203,7 +210,9 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: Weights<T>, after: After<
         return;
     }
     let isa = simd::isa();
-    if pixels::pays(conv, T::kernels(isa).lanes) {
+    if winograd::pays::<T>(conv, false) {
+        winograd::run(isa, &Pass::forward(conv, x, weight, after), y);
+    } else if pixels::pays(conv, T::kernels(isa).lanes) {
         pixels::forward(isa, conv, x, weight.plain, after, y);
     } else {
         direct::run(isa, &Pass::forward(conv, x, weight, after), y);
@@ -212,9 +221,13 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: Weights<T>, after: After<
 
 fn check_packed<T: Float>(conv: &Conv, weight: Weights<T>) {
     if let Some(packed) = weight.packed {
-        let len = direct::packed_len(conv, T::kernels(simd::isa()).width());
-        assert_eq!(packed.len(), len, "conv: packed weight of {conv:?}");
+        assert_eq!(packed.len(), packed_len::<T>(conv), "conv: packed weight of {conv:?}");
     }
+}
+
+fn packed_len<T: Float>(conv: &Conv) -> usize {
+    let width = T::kernels(simd::isa()).width();
+    if winograd::pays::<T>(conv, false) { winograd::packed_len(conv, width) } else { direct::packed_len(conv, width) }
 }
 
 /// Whether [`forward_halved`] is of use: with a few channels most lanes would idle.
@@ -245,7 +258,8 @@ pub fn forward_halved<T: Float>(
         assert_eq!(bias.len(), conv.out_channels, "conv: bias of {conv:?}");
     }
     if !y.is_empty() {
-        direct::run(simd::isa(), &Pass::forward(conv, x, weight, after).halved(taps), y);
+        let (isa, pass) = (simd::isa(), Pass::forward(conv, x, weight, after).halved(taps));
+        if winograd::pays::<T>(conv, false) { winograd::run(isa, &pass, y) } else { direct::run(isa, &pass, y) }
     }
 }
 
@@ -268,7 +282,9 @@ pub fn grad_input<T: Float>(conv: &Conv, dy: &[T], weight: &[T], bias: Option<&[
     }
     let isa = simd::isa();
     // With a few channels most lanes of the direct way would idle.
-    if conv.group_in() * 2 <= T::kernels(isa).lanes || pixels::is_unit(conv) {
+    if winograd::pays::<T>(conv, true) {
+        winograd::run(isa, &Pass::grad_input(conv, dy, weight, bias), dx);
+    } else if conv.group_in() * 2 <= T::kernels(isa).lanes || pixels::is_unit(conv) {
         pixels::grad_input(isa, conv, dy, weight, bias, dx);
     } else {
         direct::run(isa, &Pass::grad_input(conv, dy, weight, bias), dx);
@@ -293,7 +309,9 @@ pub fn grad_weight<T: Float>(conv: &Conv, x: &[T], dy: &[T], dw: &mut [T], bias:
         }
         return;
     }
-    if conv.group_out() * 4 <= T::kernels(isa).lanes {
+    if winograd::pays::<T>(conv, true) {
+        winograd::grad_weight(isa, conv, x, dy, dw, bias);
+    } else if conv.group_out() * 4 <= T::kernels(isa).lanes {
         planes::grad_weight(isa, conv, x, dy, dw);
         if let Some(bias) = bias {
             planes::grad_bias(isa, conv, dy, bias);

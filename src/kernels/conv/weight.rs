@@ -100,7 +100,7 @@ const ROWS: usize = 4;
 
 simd! {
     /// Adds all rows of `from`, as long as `to`, to it.
-    fn sum_rows[T: Float](from: &[T], to: &mut [T]) {
+    pub(super) fn sum_rows[T: Float](from: &[T], to: &mut [T]) {
         let width = to.len();
         let blocks = from.chunks_exact(ROWS * width);
         for row in blocks.remainder().chunks_exact(width) {

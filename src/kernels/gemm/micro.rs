@@ -1,7 +1,7 @@
 //! The micro-kernels: one register tile of C, and copies in whole registers.
 #![allow(clippy::needless_range_loop, reason = "loops over registers; counted ones unroll whole")]
 
-use super::tile::{Rows, Strip, Tile, Transpose};
+use super::tile::{Rows, Squares, Strip, Tile, Transpose};
 use super::vector::{Arithmetic, Vector};
 
 // SAFETY (of the functions here): the caller of `Kernels::tile` vouches for the pointers, and each instance is only
@@ -148,6 +148,67 @@ pub(super) unsafe fn transpose<V: Vector>(t: &Transpose<V::T>) {
         for j in (0..columns).step_by(square).map(|j| j.min(columns - square)) {
             for i in (0..rows).step_by(square).map(|i| i.min(rows - square)) {
                 V::turn(t.from.add(i * t.from_stride + j), t.from_stride, t.to.add(j * t.to_stride + i), t.to_stride);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn squares<V: Arithmetic>(s: &Squares<V::T>) {
+    let ([height, width], [top, left], [down, across]) = (s.size, s.first, s.count);
+    let half = Squares::<V::T>::half(across);
+    // 1. Rows of pixels: the even columns of the squares before the odd ones. Whole registers, then zeros where they have
+    //    overrun; rows that the plane does not have stay zeros.
+    let skipped = left.max(0) as usize;
+    let ahead = (-left).max(0) as usize;
+    let columns = width.saturating_sub(skipped).min((2 * across + 2).saturating_sub(ahead));
+    for i in 0..2 * down + 2 {
+        let y = top.wrapping_add_unsigned(i);
+        if y < 0 || y as usize >= height {
+            continue;
+        }
+        let start = y as usize * width + skipped;
+        // SAFETY: above; a half has room for its columns and 8 numbers more, which may be the next one's, written later.
+        unsafe {
+            let from = s.from.add(start);
+            let even = s.rows.add(2 * i * half + ahead.div_ceil(2));
+            let odd = s.rows.add((2 * i + 1) * half + ahead / 2);
+            let (one, two) = if ahead % 2 == 0 { (even, odd) } else { (odd, even) };
+            if start + columns.next_multiple_of(2 * V::LANES) <= s.readable {
+                for x in (0..columns).step_by(2 * V::LANES) {
+                    let [a, b] = V::pairs(from.add(x));
+                    a.store(one.add(x / 2));
+                    b.store(two.add(x / 2));
+                }
+                V::zero().store(one.add(columns.div_ceil(2)));
+                V::zero().store(two.add(columns / 2));
+            } else {
+                for x in 0..columns {
+                    *(if x % 2 == 0 { one } else { two }).add(x / 2) = *from.add(x);
+                }
+            }
+        }
+    }
+    // 2. Squares.
+    for y in 0..down {
+        for x in (0..across).step_by(V::LANES) {
+            // SAFETY: above; there are four rows, with room for a register and a number more from `x` on.
+            unsafe {
+                let rows = s.rows.add(4 * y * half + x);
+                let mut to = s.to.add(y * across + x);
+                for [a, b, add] in [[0, 2, 0], [1, 2, 1], [2, 1, 0], [1, 3, 0]] {
+                    let mut column = [V::zero(); 4];
+                    for j in 0..4 {
+                        let at = rows.add(j % 2 * half + j / 2);
+                        let (a, b) = (V::load(at.add(2 * a * half)), V::load(at.add(2 * b * half)));
+                        column[j] = if add == 1 { a.add(b) } else { a.sub(b) };
+                    }
+                    let [a, b, c, d] = column;
+                    for x in [a.sub(c), b.add(c), c.sub(b), b.sub(d)] {
+                        x.store(to);
+                        to = to.add(s.between);
+                    }
+                }
             }
         }
     }

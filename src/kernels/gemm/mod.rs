@@ -24,7 +24,7 @@ mod tests;
 
 pub(crate) use pack::{SLACK, pack_b};
 pub(crate) use scratch::scratch;
-pub(crate) use tile::{Finish, Kernels, Strip, Tile, Transpose};
+pub(crate) use tile::{Finish, Kernels, Squares, Strip, Tile, Transpose};
 pub(crate) use transpose::{transpose, transpose_at};
 
 use crate::element::Float;

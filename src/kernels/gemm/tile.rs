@@ -81,6 +81,38 @@ pub(crate) struct Kernels<T: 'static> {
     rows: unsafe fn(&Rows<T>),
     strip: unsafe fn(&Strip<T>),
     transpose: unsafe fn(&Transpose<T>),
+    squares: unsafe fn(&Squares<T>),
+}
+
+/// The squares of 4 x 4 pixels of a plane that start at every second pixel of every second row, each turned to `B^T d B` of minimal
+/// filtering (`conv/winograd`).
+pub(crate) struct Squares<T> {
+    /// The plane, and how many numbers may be read from there.
+    pub from: *const T,
+    pub readable: usize,
+    /// Its height and width; zeros lie around it.
+    pub size: [usize; 2],
+    /// Row and column of the first square.
+    pub first: [isize; 2],
+    /// Squares in a column and in a row.
+    pub count: [usize; 2],
+    /// Room for [`Squares::rows_len`] numbers, zeros unless they come from squares of the same size, place and number.
+    pub rows: *mut T,
+    /// Number `place` of square (y, x) goes to `to[place * between + y * count[1] + x]`; a register more may be written behind
+    /// each row of squares.
+    pub to: *mut T,
+    pub between: usize,
+}
+
+impl<T> Squares<T> {
+    /// Numbers in half a row of pixels: enough for whole registers of squares, and the pixels to their right.
+    pub fn half(across: usize) -> usize {
+        across.next_multiple_of(8) + 8
+    }
+
+    pub fn rows_len(count: [usize; 2]) -> usize {
+        (2 * count[0] + 2) * 2 * Self::half(count[1]) + 16
+    }
 }
 
 /// Rows that are each put together from the same pieces `[start, length]`, side by side: a piece of row p is copied from
@@ -153,6 +185,14 @@ impl<T> Kernels<T> {
         unsafe { (self.strip)(s) }
     }
 
+    /// # Safety
+    /// The pointers must be valid for what [`Squares`] says.
+    #[inline]
+    pub unsafe fn squares(&self, s: &Squares<T>) {
+        // SAFETY: as above.
+        unsafe { (self.squares)(s) }
+    }
+
     /// Transposes a matrix; nothing else is read or written.
     ///
     /// # Safety
@@ -165,7 +205,7 @@ impl<T> Kernels<T> {
 }
 
 macro_rules! kernels {
-    ($name:ident, $t:ty, $v:ty, $tile:expr, [$($m:literal)*], $(#[$feature:meta])?) => {
+    ($name:ident, $t:ty, $v:ty, $short:ty, $tile:expr, [$($m:literal)*], $(#[$feature:meta])?) => {
         mod $name {
             use super::*;
             $(#[$feature])?
@@ -191,12 +231,19 @@ macro_rules! kernels {
                 // SAFETY: handed on.
                 unsafe { micro::transpose::<$v>(t) }
             }
+            #[inline]
+            $(#[$feature])?
+            unsafe fn squares(s: &Squares<$t>) {
+                // SAFETY: handed on.
+                unsafe { micro::squares::<$short>(s) }
+            }
             pub const KERNELS: &Kernels<$t> = &Kernels {
                 lanes: <$v as Vector>::LANES,
                 tile: &[$([tile::<$m, 1>, tile::<$m, 2>]),*],
                 rows,
                 strip,
                 transpose,
+                squares,
             };
         }
     };
@@ -205,20 +252,20 @@ macro_rules! kernels {
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512};
 #[cfg(target_arch = "x86_64")]
-kernels!(avx512_f32, f32, __m512, avx512::tile::<M, N>, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
+kernels!(avx512_f32, f32, __m512, __m256, avx512::tile::<M, N>, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
-kernels!(avx2_f32, f32, __m256, micro::tile::<__m256, M, N>, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
+kernels!(avx2_f32, f32, __m256, __m256, micro::tile::<__m256, M, N>, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
 #[cfg(target_arch = "x86_64")]
-kernels!(avx2_f64, f64, __m256d, micro::tile::<__m256d, M, N>, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
+kernels!(avx2_f64, f64, __m256d, __m256d, micro::tile::<__m256d, M, N>, [1 2 3 4 5 6], #[target_feature(enable = "avx2,fma")]);
 #[cfg(not(target_arch = "aarch64"))]
-kernels!(baseline_f32, f32, Baseline<f32, 4>, micro::tile::<Baseline<f32, 4>, M, N>, [1 2 3 4],);
+kernels!(baseline_f32, f32, Baseline<f32, 4>, Baseline<f32, 4>, micro::tile::<Baseline<f32, 4>, M, N>, [1 2 3 4],);
 #[cfg(not(target_arch = "aarch64"))]
-kernels!(baseline_f64, f64, Baseline<f64, 2>, micro::tile::<Baseline<f64, 2>, M, N>, [1 2 3 4],);
+kernels!(baseline_f64, f64, Baseline<f64, 2>, Baseline<f64, 2>, micro::tile::<Baseline<f64, 2>, M, N>, [1 2 3 4],);
 // 32 registers: 16 to 24 of them for the tile.
 #[cfg(target_arch = "aarch64")]
-kernels!(baseline_f32, f32, Baseline<f32, 4>, micro::tile::<Baseline<f32, 4>, M, N>, [1 2 3 4 5 6 7 8 9 10],);
+kernels!(baseline_f32, f32, Baseline<f32, 4>, Baseline<f32, 4>, micro::tile::<Baseline<f32, 4>, M, N>, [1 2 3 4 5 6 7 8 9 10],);
 #[cfg(target_arch = "aarch64")]
-kernels!(baseline_f64, f64, Baseline<f64, 2>, micro::tile::<Baseline<f64, 2>, M, N>, [1 2 3 4 5 6 7 8 9 10],);
+kernels!(baseline_f64, f64, Baseline<f64, 2>, Baseline<f64, 2>, micro::tile::<Baseline<f64, 2>, M, N>, [1 2 3 4 5 6 7 8 9 10],);
 
 pub(super) fn f32_kernels(isa: Isa) -> &'static Kernels<f32> {
     match isa {

@@ -31,6 +31,9 @@ pub(super) trait Arithmetic: Vector {
     /// Writes the first `n < LANES` lanes only.
     unsafe fn store_first(self, p: *mut Self::T, n: usize);
     unsafe fn add(self, x: Self) -> Self;
+    unsafe fn sub(self, x: Self) -> Self;
+    /// Of `2 LANES` numbers those at even places, and those at odd ones.
+    unsafe fn pairs(p: *const Self::T) -> [Self; 2];
     /// `self + x * y`, rounded once where the machine can.
     unsafe fn fma(self, x: Self, y: Self) -> Self;
     /// `max(self, 0)`; NaN stays NaN.
@@ -66,7 +69,7 @@ mod x86 {
     }
 
     macro_rules! avx2 {
-        ($v:ty, $t:ty, $lanes:literal, $set1:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $max:ident, $square:literal, $turn:ident) => {
+        ($v:ty, $t:ty, $lanes:literal, $set1:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $fma:ident, $max:ident, $square:literal, $turn:ident, $pairs:ident) => {
             impl Vector for $v {
                 type T = $t;
                 const LANES: usize = $lanes;
@@ -122,6 +125,16 @@ mod x86 {
                     unsafe { $add(self, x) }
                 }
                 #[inline(always)]
+                unsafe fn sub(self, x: Self) -> Self {
+                    // SAFETY: above.
+                    unsafe { $sub(self, x) }
+                }
+                #[inline(always)]
+                unsafe fn pairs(p: *const $t) -> [Self; 2] {
+                    // SAFETY: above.
+                    unsafe { $pairs(p) }
+                }
+                #[inline(always)]
                 unsafe fn fma(self, x: Self, y: Self) -> Self {
                     // SAFETY: above.
                     unsafe { $fma(x, y, self) }
@@ -143,10 +156,12 @@ mod x86 {
         _mm256_loadu_ps,
         _mm256_storeu_ps,
         _mm256_add_ps,
+        _mm256_sub_ps,
         _mm256_fmadd_ps,
         _mm256_max_ps,
         8,
-        turn_f32
+        turn_f32,
+        pairs_f32
     );
     avx2!(
         __m256d,
@@ -156,11 +171,38 @@ mod x86 {
         _mm256_loadu_pd,
         _mm256_storeu_pd,
         _mm256_add_pd,
+        _mm256_sub_pd,
         _mm256_fmadd_pd,
         _mm256_max_pd,
         4,
-        turn_f64
+        turn_f64,
+        pairs_f64
     );
+
+    #[inline(always)]
+    unsafe fn pairs_f32(p: *const f32) -> [__m256; 2] {
+        // SAFETY: the caller vouches for the instruction set and for 16 numbers.
+        unsafe {
+            let (a, b) = (_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8)));
+            // Within halves, then the inner two quarters change places.
+            let (even, odd) = (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b));
+            let (even, odd) = (_mm256_castps_pd(even), _mm256_castps_pd(odd));
+            [
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(even)),
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(odd)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pairs_f64(p: *const f64) -> [__m256d; 2] {
+        // SAFETY: the caller vouches for the instruction set and for 8 numbers.
+        unsafe {
+            let (a, b) = (_mm256_loadu_pd(p), _mm256_loadu_pd(p.add(4)));
+            let (even, odd) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+            [_mm256_permute4x64_pd::<0b11_01_10_00>(even), _mm256_permute4x64_pd::<0b11_01_10_00>(odd)]
+        }
+    }
 
     /// 8 x 8: halves of rows 0 to 3 beside those of rows 4 to 7, then pairs, then pairs of pairs.
     #[inline(always)]
@@ -262,6 +304,22 @@ macro_rules! baseline {
                     self.0[l] += x.0[l];
                 }
                 self
+            }
+            #[inline(always)]
+            unsafe fn sub(mut self, x: Self) -> Self {
+                for l in 0..$lanes {
+                    self.0[l] -= x.0[l];
+                }
+                self
+            }
+            #[inline(always)]
+            unsafe fn pairs(p: *const $t) -> [Self; 2] {
+                let (mut even, mut odd) = ([0.0; $lanes], [0.0; $lanes]);
+                for l in 0..$lanes {
+                    // SAFETY: the caller vouches for `2 LANES` numbers at `p`.
+                    (even[l], odd[l]) = unsafe { (*p.add(2 * l), *p.add(2 * l + 1)) };
+                }
+                [Baseline(even), Baseline(odd)]
             }
             #[inline(always)]
             unsafe fn fma(mut self, x: Self, y: Self) -> Self {
