@@ -424,6 +424,13 @@ fn every_recurrent_fixture_agrees() {
 }
 
 #[test]
+fn convolution_by_minimal_filtering_agrees() {
+    let options = Options { padding: [1, 1], ..Default::default() };
+    let mut all = Fixture::load("convolution.safetensors");
+    all.check("conv2d_minimal", |x| ops::conv2d(&x[0], &x[1], Some(&x[2]), options.clone()));
+}
+
+#[test]
 fn every_fixture_of_sequences_agrees() {
     let mut all = Fixture::load("text.safetensors");
     let (sum, none) = (Reduction::Sum, Reduction::None);

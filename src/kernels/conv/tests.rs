@@ -216,8 +216,29 @@ fn minimal_filtering_agrees_with_the_definition() {
             }
         }
     }
+    for width in 1..=36 {
+        for padding in [0, 1, 2] {
+            if width + 2 * padding >= 3 {
+                let conv = Conv { padding: [1, padding], ..conv(1, [2, 3, 1], [3, width], [3, 3]) };
+                check::<f32>(conv, Way::Winograd);
+                check::<f64>(conv, Way::Winograd);
+            }
+        }
+    }
+    // The shape of the fixture by PyTorch and those of residual networks go this way.
+    for (batch, channels, size) in [(1, 12, 32), (1, 64, 56), (32, 64, 32), (32, 512, 4)] {
+        let conv = Conv { padding: [1, 1], ..conv(batch, [channels, channels, 1], [size, size], [3, 3]) };
+        for isa in simd::Isa::available() {
+            simd::with_isa(isa, || {
+                assert!([false, true].iter().all(|&way| winograd::pays::<f32>(&conv, way)), "{conv:?}")
+            });
+        }
+        assert!(!winograd::pays::<f64>(&conv, false));
+    }
     // Many blocks and slices, parts of the channels, teams of panels.
-    for (batch, channels, input) in [(9, [16, 40, 1], [16, 30]), (2, [300, 80, 1], [4, 4]), (5, [80, 150, 2], [7, 7])] {
+    for (batch, channels, input) in
+        [(1, [12, 12, 1], [32, 32]), (9, [16, 40, 1], [16, 30]), (2, [300, 80, 1], [4, 4]), (5, [80, 150, 2], [7, 7])]
+    {
         check::<f32>(Conv { padding: [1, 1], ..conv(batch, channels, input, [3, 3]) }, Way::Winograd);
     }
 }
@@ -282,7 +303,7 @@ fn convolution_joined_with_pooling_gives_the_bits_of_one_after_the_other() {
         }
     }
     for channels in [[1, 32, 1], [3, 17, 1], [2, 40, 2], [2, 3, 1]] {
-        for (batch, input) in [(1, [28, 28]), (3, [7, 8]), (20, [4, 5]), (2, [4, 3]), (0, [6, 6])] {
+        for (batch, input) in [(1, [28, 28]), (1, [5, 33]), (3, [7, 8]), (20, [4, 5]), (2, [4, 3]), (0, [6, 6])] {
             check::<f32>(conv(batch, channels, input, [3, 3]), Way::Direct);
             check::<f64>(Conv { stride: [2, 1], padding: [2, 1], ..conv(batch, channels, input, [3, 2]) }, Way::Direct);
             check::<f32>(conv(batch, channels, input, [3, 3]), Way::Winograd);

@@ -168,7 +168,7 @@ pub(super) unsafe fn squares<V: Arithmetic>(s: &Squares<V::T>) {
             continue;
         }
         let start = y as usize * width + skipped;
-        // SAFETY: above; a half has room for its columns and 8 numbers more, which may be the next one's, written later.
+        // SAFETY: above; a half has room for its columns in whole registers, and for the zeros behind them.
         unsafe {
             let from = s.from.add(start);
             let even = s.rows.add(2 * i * half + ahead.div_ceil(2));

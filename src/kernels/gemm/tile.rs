@@ -105,13 +105,13 @@ pub(crate) struct Squares<T> {
 }
 
 impl<T> Squares<T> {
-    /// Numbers in half a row of pixels: enough for whole registers of squares, and the pixels to their right.
+    /// Numbers in half a row of pixels: enough for whole registers, one column to the right, and a register of zeros.
     pub fn half(across: usize) -> usize {
-        across.next_multiple_of(8) + 8
+        across.next_multiple_of(8) + 16
     }
 
     pub fn rows_len(count: [usize; 2]) -> usize {
-        (2 * count[0] + 2) * 2 * Self::half(count[1]) + 16
+        (2 * count[0] + 2) * 2 * Self::half(count[1])
     }
 }
 
