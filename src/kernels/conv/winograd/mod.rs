@@ -12,6 +12,7 @@ use super::pass::Pass;
 use super::{After, Conv, Weights};
 use crate::element::Float;
 use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Squares, Tile, scratch};
+use crate::kernels::parallel;
 use crate::kernels::simd::{self, Isa};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -22,6 +23,10 @@ const PLACES: usize = 16;
 
 /// Tiles of a block of a forward pass: with 64 channels, what stands for their input takes 200 KiB.
 const TILES: usize = 60;
+
+/// Channels for which what stands for the input stays in the second-level cache while the places of a panel follow each other; of
+/// more of them, several panels share a place.
+const CHANNELS: usize = 64;
 
 /// Whether a convolution can go this way.
 pub(super) fn fits(conv: &Conv) -> bool {
@@ -104,10 +109,13 @@ impl Tiling {
         super::apart::<T>((lines * self.tiles + 8).next_multiple_of(16))
     }
 
-    /// Lines of a block of about so many tiles: whole images, if they are small.
-    fn per_block(&self, tiles: usize) -> usize {
-        let lines = (tiles / self.tiles).max(1);
-        if lines >= self.lines { lines / self.lines * self.lines } else { lines }
+    /// Lines of a block of at most so many tiles, if that is one line: of whole images, where those are small, and of equal parts of
+    /// `lines` lines.
+    fn per_block(&self, tiles: usize, lines: usize) -> usize {
+        let most = (tiles / self.tiles).max(1);
+        let unit = if most >= self.lines { self.lines } else { 1 };
+        let units = lines.div_ceil(unit);
+        units.div_ceil(units.div_ceil((most / unit).max(1))) * unit
     }
 
     /// Cuts lines of all images in runs of one image each: the image, and which of its lines.
@@ -197,6 +205,13 @@ fn product<T: Float>(
     }
 }
 
+/// In how many parts so many blocks are cut, so that each thread has a share; each part repeats some of the work. The bits do
+/// not depend on it.
+fn splits(conv: &Conv, blocks: usize) -> usize {
+    let threads = if conv.threads() { parallel::num_threads() } else { 1 };
+    if blocks >= 4 * threads { 1 } else { threads }
+}
+
 /// The width of a tile whose last lanes may be computed for nothing.
 fn lanes_of<T>(kernels: &Kernels<T>, width: usize) -> usize {
     width.next_multiple_of(kernels.lanes)
@@ -208,9 +223,9 @@ pub(super) fn run<T: Float>(isa: Isa, pass: &Pass<T>, to: &mut [T]) {
     let padding = conv.padding.map(|p| if pass.backward { 2 - p } else { p });
     let tiling = Tiling::new(pass.to_size, padding);
     let lines = conv.batch * tiling.lines;
-    let per_block = tiling.per_block(TILES);
+    let per_block = tiling.per_block(TILES, lines);
     let blocks = lines.div_ceil(per_block);
-    let teams = 8_usize.div_ceil(blocks * conv.groups).min(pass.panels(width));
+    let teams = splits(conv, blocks * conv.groups).min(pass.panels(width));
     let panel_len = PLACES * channels * width;
     let from_plane = pass.from_size[0] * pass.from_size[1];
     let shared = Shared::new(to);
@@ -221,17 +236,23 @@ pub(super) fn run<T: Float>(isa: Isa, pass: &Pass<T>, to: &mut [T]) {
         let planes = |image: usize| &pass.from[(image * conv.groups + group) * channels * from_plane..];
         scratch(PLACES * spaced(channels * pitch) + SLACK, |input: &mut [T]| {
             tiling.input(isa, lines.clone(), channels, pass.from_size, planes, input);
-            scratch(PLACES * spaced(count * width) + SLACK, |products: &mut [T]| {
-                for (i, panel) in panels.enumerate() {
-                    let weights = &weights[i * panel_len..];
-                    let lanes = lanes_of(kernels, width.min(pass.to_channels - panel * width));
+            let some = (channels / CHANNELS).clamp(1, panels.len().max(1));
+            let products_len = PLACES * spaced(count * width);
+            scratch(some * products_len, |products: &mut [T]| {
+                for first in panels.clone().step_by(some) {
+                    let some = first..(first + some).min(panels.end);
                     for place in 0..PLACES {
                         let a = &input[place * spaced(channels * pitch)..];
-                        let b = &weights[place * channels * width..];
-                        let c = &mut products[place * spaced(count * width)..];
-                        product(kernels, [count, channels, lanes], a, [1, pitch], b, c, false);
+                        for (panel, products) in some.clone().zip(products.chunks_exact_mut(products_len)) {
+                            let lanes = lanes_of(kernels, width.min(pass.to_channels - panel * width));
+                            let b = &weights[(panel - panels.start) * panel_len + place * channels * width..];
+                            let c = &mut products[place * spaced(count * width)..];
+                            product(kernels, [count, channels, lanes], a, [1, pitch], b, c, false);
+                        }
                     }
-                    deliver(isa, pass, &tiling, lines.clone(), group, panel, products, shared);
+                    for (panel, products) in some.zip(products.chunks_exact(products_len)) {
+                        deliver(isa, pass, &tiling, lines.clone(), group, panel, products, shared);
+                    }
                 }
             });
         });

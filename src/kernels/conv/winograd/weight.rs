@@ -1,7 +1,7 @@
 //! The gradient of the weight: `dG = G^T [sum over tiles of (A dY A^T) * (B^T d B)] G`, for each place in the square a product
 //! `[in, tiles] . [tiles, out]`.
 
-use super::{PLACES, Tiling, lanes_of, product, spaced, transforms};
+use super::{CHANNELS, PLACES, Tiling, lanes_of, product, spaced, splits, transforms};
 use crate::element::Float;
 use crate::kernels::conv::Conv;
 use crate::kernels::conv::weight::sum_rows;
@@ -13,7 +13,7 @@ use std::ops::Range;
 /// Tiles of a block: what stands for the output of one panel takes 64 KiB of `f32`.
 const TILES: usize = 64;
 
-/// How the work is cut; by the sizes alone.
+/// How the work is cut: the sums by the sizes alone.
 struct Plan {
     tiling: Tiling,
     /// Lines of tiles of all images, and slices of them with a sum each.
@@ -39,9 +39,10 @@ impl Plan {
         let slices = (lines * tiling.tiles / (2 * TILES)).clamp(1, most).min(lines);
         // Without empty ones.
         let slices = lines.div_ceil(lines.div_ceil(slices));
-        let parts = 8_usize.div_ceil(slices * conv.groups).min(channels.div_ceil(64));
-        let teams = 8_usize.div_ceil(slices * conv.groups * parts).min(panels);
-        let per_block = tiling.per_block(TILES);
+        let splits = splits(conv, slices * conv.groups);
+        let parts = channels.div_ceil(CHANNELS);
+        let teams = splits.div_ceil(parts).min(panels);
+        let per_block = tiling.per_block(TILES, lines.div_ceil(slices));
         Plan { tiling, lines, slices, per_block, parts, teams, panels, panel_len: (1 + PLACES * channels) * width }
     }
 }
