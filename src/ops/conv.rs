@@ -143,6 +143,13 @@ fn check_output(op: &str, conv: &Conv, dy: &[usize]) {
 /// # Panics
 /// When a rank or the channels do not fit, the groups do not divide the channels, the (dilated) kernel is larger than the
 /// padded input, or a stride or dilation is 0. An input without a batch dimension is not taken.
+///
+/// # Rounding
+/// In `f32`, kernels of 3 x 3 and stride 1 over twelve channels and more are computed with four products for each pixel instead
+/// of nine (Lavin and Gray, 2016, "Fast Algorithms for Convolutional Neural Networks"), and so are both gradients. The error is
+/// as small as that of direct sums for numbers of like sizes, but it is that of the largest numbers in a square of 4 x 4
+/// pixels: beside a pixel of 1e8 the fractions of its neighbours are lost, and NaN and infinity reach outputs two pixels
+/// away instead of one. The environment variable `WENGERT_CONV=direct` chooses direct sums for the whole program.
 #[track_caller]
 #[inline(never)]
 pub fn conv2d<T: Float>(
