@@ -173,7 +173,7 @@ pub(super) unsafe fn squares<V: Arithmetic>(s: &Squares<V::T>) {
             let from = s.from.add(start);
             let even = s.rows.add(2 * i * half + ahead.div_ceil(2));
             let odd = s.rows.add((2 * i + 1) * half + ahead / 2);
-            let (one, two) = if ahead % 2 == 0 { (even, odd) } else { (odd, even) };
+            let (one, two) = if ahead.is_multiple_of(2) { (even, odd) } else { (odd, even) };
             if start + columns.next_multiple_of(2 * V::LANES) <= s.readable {
                 for x in (0..columns).step_by(2 * V::LANES) {
                     let [a, b] = V::pairs(from.add(x));

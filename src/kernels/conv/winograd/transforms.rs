@@ -7,6 +7,7 @@
 //!       0 -1  1  0        1/2 -1/2  1/2
 //!       0  1  0 -1        0    0    1
 //! ```
+#![allow(clippy::needless_range_loop, reason = "loops over registers; counted ones unroll whole")]
 
 use crate::element::Float;
 use crate::kernels::simd::{Isa, simd};
@@ -48,20 +49,20 @@ impl<T: Float, const L: usize> Lanes<T, L> {
 }
 
 macro_rules! lanes {
-    ($($trait:ident $name:ident $op:tt)+) => {$(
+    ($($trait:ident $name:ident),+) => {$(
         impl<T: Float, const L: usize> $trait for Lanes<T, L> {
             type Output = Self;
             #[inline(always)]
             fn $name(mut self, other: Self) -> Self {
                 for l in 0..L {
-                    self.0[l] = self.0[l] $op other.0[l];
+                    self.0[l] = self.0[l].$name(other.0[l]);
                 }
                 self
             }
         }
     )+};
 }
-lanes!(Add add + Sub sub - Mul mul *);
+lanes!(Add add, Sub sub, Mul mul);
 
 /// `G g`, one column.
 macro_rules! widen {
@@ -100,7 +101,7 @@ simd! {
     /// The weights of a panel, `[channels, 9, width]` (in reversed order of the taps if `flip`), to `[16, channels, width]`.
     fn weight_by[T: Float, const L: usize](_lanes: [(); L], taps: &[T], flip: bool, width: usize, to: &mut [T]) {
         let channels = taps.len() / (9 * width);
-        assert!(width % L == 0 && to.len() >= 16 * channels * width, "winograd: weight");
+        assert!(width.is_multiple_of(L) && to.len() >= 16 * channels * width, "winograd: weight");
         for channel in 0..channels {
             for l in (0..width).step_by(L) {
                 // SAFETY: `taps` has 9 rows of a channel; the assertion has checked `to`.
@@ -140,7 +141,7 @@ simd! {
         to: &mut [T],
     ) {
         let ([lines, tiles], [rows, columns]) = (grid, size);
-        assert!(width % L == 0 && 15 * between + lines * tiles * width <= products.len(), "winograd: output");
+        assert!(width.is_multiple_of(L) && 15 * between + lines * tiles * width <= products.len(), "winograd: output");
         assert!(width <= bias.len() && rows * columns * width <= to.len(), "winograd: output");
         for line in 0..lines {
             for x in 0..tiles {
@@ -189,7 +190,7 @@ simd! {
         between: usize,
     ) {
         let ([lines, tiles], [rows, columns]) = (grid, size);
-        assert!(width % L == 0 && rows * columns * width <= from.len(), "winograd: gradient of the output");
+        assert!(width.is_multiple_of(L) && rows * columns * width <= from.len(), "winograd: gradient of the output");
         assert!(15 * between + lines * tiles * width <= to.len(), "winograd: gradient of the output");
         for line in 0..lines {
             for x in 0..tiles {
@@ -224,7 +225,7 @@ simd! {
     /// The sums of a panel, `[16, channels, width]`, to the gradient of its weights, `[channels, 9, width]`.
     fn grad_weight_by[T: Float, const L: usize](_lanes: [(); L], sums: &[T], width: usize, to: &mut [T]) {
         let channels = to.len() / (9 * width);
-        assert!(width % L == 0 && sums.len() >= 16 * channels * width, "winograd: gradient of the weight");
+        assert!(width.is_multiple_of(L) && sums.len() >= 16 * channels * width, "winograd: gradient of the weight");
         for channel in 0..channels {
             for l in (0..width).step_by(L) {
                 // SAFETY: `to` has 9 rows of a channel; the assertion has checked `sums`.
@@ -260,7 +261,7 @@ macro_rules! by_width {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments, reason = "kernels take slices and sizes")]
         pub(super) fn $name<T: Float>(isa: Isa, $($before: $ty,)* $width: usize, $($($after: $after_ty),*)?) {
-            if $width % 8 == 0 {
+            if $width.is_multiple_of(8) {
                 $by(isa, [(); 8], $($before,)* $width, $($($after),*)?)
             } else {
                 $by(isa, [(); 4], $($before,)* $width, $($($after),*)?)
