@@ -209,9 +209,7 @@ fn minimal_filtering_agrees_with_the_definition() {
         for input in [[3, 3], [4, 5], [9, 12], [20, 37], [2, 1]] {
             for padding in [[0, 0], [1, 1], [2, 1], [0, 2]] {
                 if [0, 1].iter().all(|&i| input[i] + 2 * padding[i] >= 3) {
-                    let conv = Conv { padding, ..conv(batch, channels, input, [3, 3]) };
-                    check::<f32>(conv, Way::Winograd);
-                    check::<f64>(conv, Way::Winograd);
+                    check::<f32>(Conv { padding, ..conv(batch, channels, input, [3, 3]) }, Way::Winograd);
                 }
             }
         }
@@ -219,9 +217,7 @@ fn minimal_filtering_agrees_with_the_definition() {
     for width in 1..=36 {
         for padding in [0, 1, 2] {
             if width + 2 * padding >= 3 {
-                let conv = Conv { padding: [1, padding], ..conv(1, [2, 3, 1], [3, width], [3, 3]) };
-                check::<f32>(conv, Way::Winograd);
-                check::<f64>(conv, Way::Winograd);
+                check::<f32>(Conv { padding: [1, padding], ..conv(1, [2, 3, 1], [3, width], [3, 3]) }, Way::Winograd);
             }
         }
     }
@@ -307,7 +303,7 @@ fn convolution_joined_with_pooling_gives_the_bits_of_one_after_the_other() {
             check::<f32>(conv(batch, channels, input, [3, 3]), Way::Direct);
             check::<f64>(Conv { stride: [2, 1], padding: [2, 1], ..conv(batch, channels, input, [3, 2]) }, Way::Direct);
             check::<f32>(conv(batch, channels, input, [3, 3]), Way::Winograd);
-            check::<f64>(Conv { padding: [2, 1], ..conv(batch, channels, input, [3, 3]) }, Way::Winograd);
+            check::<f32>(Conv { padding: [2, 1], ..conv(batch, channels, input, [3, 3]) }, Way::Winograd);
         }
     }
 }

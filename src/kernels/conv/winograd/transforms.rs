@@ -1,5 +1,5 @@
-//! The transforms but that of the input, which is a micro-kernel ([`Squares`](crate::kernels::gemm::Squares)). Sixteen numbers stand for each tile and channel: the tile's place in the square of 4 x 4 is their slowest
-//! axis.
+//! The transforms but that of the input, which is a micro-kernel ([`Squares`](crate::kernels::gemm::Squares)). Sixteen numbers stand
+//! for each tile and channel; their place in the square of 4 x 4 is the slowest axis.
 //!
 //! ```text
 //! B^T = 1  0 -1  0    G = 1    0    0     A^T = 1  1  1  0
@@ -10,14 +10,17 @@
 #![allow(clippy::needless_range_loop, reason = "loops over registers; counted ones unroll whole")]
 
 use crate::element::Float;
-use crate::kernels::simd::{Isa, simd};
+use crate::kernels::simd::simd;
 use std::ops::{Add, Mul, Sub};
 
-/// Numbers side by side: a register or two.
-#[derive(Clone, Copy)]
-struct Lanes<T, const L: usize>([T; L]);
+/// Numbers that are transformed side by side; the width of a panel is a multiple.
+const L: usize = 8;
 
-impl<T: Float, const L: usize> Lanes<T, L> {
+/// So many numbers.
+#[derive(Clone, Copy)]
+struct Lanes<T>([T; L]);
+
+impl<T: Float> Lanes<T> {
     #[inline(always)]
     fn all(x: T) -> Self {
         Lanes([x; L])
@@ -50,7 +53,7 @@ impl<T: Float, const L: usize> Lanes<T, L> {
 
 macro_rules! lanes {
     ($($trait:ident $name:ident),+) => {$(
-        impl<T: Float, const L: usize> $trait for Lanes<T, L> {
+        impl<T: Float> $trait for Lanes<T> {
             type Output = Self;
             #[inline(always)]
             fn $name(mut self, other: Self) -> Self {
@@ -99,7 +102,7 @@ macro_rules! narrow {
 
 simd! {
     /// The weights of a panel, `[channels, 9, width]` (in reversed order of the taps if `flip`), to `[16, channels, width]`.
-    fn weight_by[T: Float, const L: usize](_lanes: [(); L], taps: &[T], flip: bool, width: usize, to: &mut [T]) {
+    pub(super) fn weight[T: Float](taps: &[T], flip: bool, width: usize, to: &mut [T]) {
         let channels = taps.len() / (9 * width);
         assert!(width.is_multiple_of(L) && to.len() >= 16 * channels * width, "winograd: weight");
         for channel in 0..channels {
@@ -110,7 +113,7 @@ simd! {
                     let to = to.as_mut_ptr().add(channel * width + l);
                     macro_rules! tap {
                         ($i:literal) => {
-                            Lanes::<T, L>::load(taps.add(if flip { 8 - $i } else { $i } * width))
+                            Lanes::<T>::load(taps.add(if flip { 8 - $i } else { $i } * width))
                         };
                     }
                     let a = widen!([tap!(0), tap!(3), tap!(6)]);
@@ -129,8 +132,7 @@ simd! {
 
     /// The output of `lines` rows of `tiles` tiles, of one panel: from `products` `[16, tiles of all lines, width]`, number
     /// `place` `between` behind the one before, to `[rows, columns, width]`; what lies beyond is left out.
-    fn output_by[T: Float, const L: usize](
-        _lanes: [(); L],
+    pub(super) fn output[T: Float](
         products: &[T],
         between: usize,
         grid: [usize; 2],
@@ -153,7 +155,7 @@ simd! {
                         macro_rules! column {
                             ($j:literal) => {
                                 gather!([
-                                    Lanes::<T, L>::load(from.add($j * between)),
+                                    Lanes::<T>::load(from.add($j * between)),
                                     Lanes::load(from.add((4 + $j) * between)),
                                     Lanes::load(from.add((8 + $j) * between)),
                                     Lanes::load(from.add((12 + $j) * between))
@@ -180,8 +182,7 @@ simd! {
 
     /// The gradient of the output under `lines` rows of `tiles` tiles, of one panel: `[rows, columns, width]`, zeros
     /// beyond, to `[16, tiles of all lines, width]`, number `place` `between` behind the one before.
-    fn grad_output_by[T: Float, const L: usize](
-        _lanes: [(); L],
+    pub(super) fn grad_output[T: Float](
         from: &[T],
         size: [usize; 2],
         grid: [usize; 2],
@@ -201,7 +202,7 @@ simd! {
                         macro_rules! pixel {
                             ($i:literal, $j:literal) => {
                                 if 2 * line + $i < rows && 2 * x + $j < columns {
-                                    Lanes::<T, L>::load(from.add(($i * columns + $j) * width))
+                                    Lanes::<T>::load(from.add(($i * columns + $j) * width))
                                 } else {
                                     Lanes::all(T::ZERO)
                                 }
@@ -223,7 +224,7 @@ simd! {
     }
 
     /// The sums of a panel, `[16, channels, width]`, to the gradient of its weights, `[channels, 9, width]`.
-    fn grad_weight_by[T: Float, const L: usize](_lanes: [(); L], sums: &[T], width: usize, to: &mut [T]) {
+    pub(super) fn grad_weight[T: Float](sums: &[T], width: usize, to: &mut [T]) {
         let channels = to.len() / (9 * width);
         assert!(width.is_multiple_of(L) && sums.len() >= 16 * channels * width, "winograd: gradient of the weight");
         for channel in 0..channels {
@@ -235,7 +236,7 @@ simd! {
                     macro_rules! column {
                         ($j:literal) => {
                             narrow!([
-                                Lanes::<T, L>::load(sums.add($j * channels * width)),
+                                Lanes::<T>::load(sums.add($j * channels * width)),
                                 Lanes::load(sums.add((4 + $j) * channels * width)),
                                 Lanes::load(sums.add((8 + $j) * channels * width)),
                                 Lanes::load(sums.add((12 + $j) * channels * width))
@@ -253,26 +254,4 @@ simd! {
             }
         }
     }
-}
-
-/// Calls the version for as many lanes as divide the width of a panel.
-macro_rules! by_width {
-    ($($(#[$meta:meta])* $name:ident = $by:ident($($before:ident: $ty:ty),*; $width:ident $(; $($after:ident: $after_ty:ty),*)?);)+) => {$(
-        $(#[$meta])*
-        #[allow(clippy::too_many_arguments, reason = "kernels take slices and sizes")]
-        pub(super) fn $name<T: Float>(isa: Isa, $($before: $ty,)* $width: usize, $($($after: $after_ty),*)?) {
-            if $width.is_multiple_of(8) {
-                $by(isa, [(); 8], $($before,)* $width, $($($after),*)?)
-            } else {
-                $by(isa, [(); 4], $($before,)* $width, $($($after),*)?)
-            }
-        }
-    )+};
-}
-by_width! {
-    /// The weights of a panel, `[channels, 9, width]` (in reversed order of the taps if `flip`), to `[16, channels, width]`.
-    weight = weight_by(taps: &[T], flip: bool; width; to: &mut [T]);
-    output = output_by(products: &[T], between: usize, grid: [usize; 2]; width; bias: &[T], relu: bool, size: [usize; 2], to: &mut [T]);
-    grad_output = grad_output_by(from: &[T], size: [usize; 2], grid: [usize; 2]; width; to: &mut [T], between: usize);
-    grad_weight = grad_weight_by(sums: &[T]; width; to: &mut [T]);
 }
