@@ -39,6 +39,29 @@ struct Header {
 struct Arranged<T: Element> {
     order: Order,
     elements: Storage<T>,
+    /// Another one of the same elements, or null.
+    next: AtomicPtr<()>,
+}
+
+impl<T: Element> Drop for Arranged<T> {
+    fn drop(&mut self) {
+        // SAFETY: `arranged` has put it there.
+        unsafe { free_arranged::<T>(&mut self.next) };
+    }
+}
+
+/// Orders in which the elements of a block are kept at most.
+const ORDERS: usize = 2;
+
+/// # Safety
+/// `place` must hold null or an [`Arranged`] for elements of this type, to which nobody has a reference.
+#[inline]
+unsafe fn free_arranged<T: Element>(place: &mut AtomicPtr<()>) {
+    let arranged = std::mem::replace(place.get_mut(), std::ptr::null_mut());
+    if !arranged.is_null() {
+        // SAFETY: the caller vouches for it.
+        drop(unsafe { Box::from_raw(arranged.cast::<Arranged<T>>()) });
+    }
 }
 
 /// An order of elements: numbers that a kernel knows it by, the first of which no other kernel has.
@@ -280,39 +303,44 @@ impl<T: Element> Storage<T> {
     }
 
     /// The elements as `arrange` writes them, who gets room for `len`: once, and then again after they have changed. `None`
-    /// where they are kept in another order already.
+    /// where they are kept in other orders already.
     pub fn arranged(&self, order: Order, len: usize, arrange: impl FnOnce(&mut [T])) -> Option<&[T]> {
-        let place = &self.header().arranged;
-        let mut kept = place.load(Ordering::Acquire).cast::<Arranged<T>>();
-        if kept.is_null() {
-            let mut elements = Storage::scratch(len);
-            arrange(elements.get_mut().expect("the only handle: just made"));
-            let new = Box::into_raw(Box::new(Arranged { order, elements }));
-            kept = match place.compare_exchange(kept.cast(), new.cast(), Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => new,
-                Err(other) => {
-                    // SAFETY: made above; another thread was faster, so nobody has seen it.
-                    drop(unsafe { Box::from_raw(new) });
-                    other.cast()
-                }
-            };
+        let (mut place, mut arrange, mut new) = (&self.header().arranged, Some(arrange), None);
+        for _ in 0..ORDERS {
+            let mut kept = place.load(Ordering::Acquire);
+            if kept.is_null() {
+                let made = new.take().unwrap_or_else(|| {
+                    let mut elements = Storage::scratch(len);
+                    let arrange = arrange.take().expect("made once");
+                    arrange(elements.get_mut().expect("the only handle: just made"));
+                    Box::new(Arranged { order, elements, next: AtomicPtr::default() })
+                });
+                let made = Box::into_raw(made);
+                kept = match place.compare_exchange(kept, made.cast(), Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => made.cast(),
+                    Err(other) => {
+                        // SAFETY: made above; another thread was faster, so nobody has seen it.
+                        new = Some(unsafe { Box::from_raw(made) });
+                        other
+                    }
+                };
+            }
+            // SAFETY: not null, and of a block of `T`; it is freed only by who has the only handle for itself (`disarrange`),
+            // and this handle is borrowed as long as the result is.
+            let kept = unsafe { &*kept.cast::<Arranged<T>>() };
+            if kept.order == order {
+                return Some(kept.elements.as_slice());
+            }
+            place = &kept.next;
         }
-        // SAFETY: not null, and of a block of `T`; it is freed only by who has the only handle for itself (`disarrange`), and
-        // this handle is borrowed as long as the result is.
-        let kept = unsafe { &*kept };
-        (kept.order == order).then(|| kept.elements.as_slice())
+        None
     }
 
     /// Frees what is arranged; for the only handle.
     #[inline]
     fn disarrange(&mut self) {
-        // SAFETY: the only handle, as the caller has found.
-        let arranged = unsafe { self.block.as_mut() }.arranged.get_mut();
-        if !arranged.is_null() {
-            let arranged = std::mem::replace(arranged, std::ptr::null_mut());
-            // SAFETY: `arranged` has put it there, for elements of this type; nobody has a reference to it any more.
-            drop(unsafe { Box::from_raw(arranged.cast::<Arranged<T>>()) });
-        }
+        // SAFETY: the only handle, as the caller has found, so nobody has a reference to what `arranged` has put there.
+        unsafe { free_arranged::<T>(&mut self.block.as_mut().arranged) };
     }
 
     /// All elements for writing, copied first when another handle reads them.
@@ -391,7 +419,11 @@ mod tests {
         // Kept, for all handles.
         let b = a.clone();
         assert_eq!(b.arranged(order, 3, |_| panic!("arranged again")), Some(&[3.0, 2.0, 1.0][..]));
-        assert_eq!(reversed(&b, [0; 5]), None);
+        // A second order stands beside it, a third has no place.
+        assert_eq!(b.arranged([0; 5], 1, |to| to[0] = 9.0), Some(&[9.0][..]));
+        assert_eq!(b.arranged([0; 5], 1, |_| panic!("arranged again")), Some(&[9.0][..]));
+        assert_eq!(b.arranged(order, 3, |_| panic!("arranged again")), Some(&[3.0, 2.0, 1.0][..]));
+        assert_eq!(reversed(&b, [6; 5]), None);
         // One handle writes to a copy, the other one keeps what it has.
         a.make_mut()[0] = 7.0;
         assert_eq!(reversed(&a, order), Some(vec![3.0, 2.0, 7.0]));
@@ -405,11 +437,12 @@ mod tests {
     fn threads_that_arrange_at_once_see_the_same() {
         let a = Storage::from_slice(&[1.0_f32; 100]);
         let places: Vec<usize> = std::thread::scope(|scope| {
-            let arrange = || a.arranged([0; 5], 100, |to| to.fill(2.0)).expect("one order").as_ptr() as usize;
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(arrange)).collect();
+            let arrange =
+                |i: usize| a.arranged([i % 2; 5], 100, |to| to.fill(2.0)).expect("two orders").as_ptr() as usize;
+            let threads: Vec<_> = (0..8).map(|i| scope.spawn(move || arrange(i))).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });
-        assert!(places.iter().all(|&place| place == places[0]));
+        assert!(places.iter().enumerate().all(|(i, &place)| place == places[i % 2]));
     }
 
     #[test]

@@ -86,11 +86,8 @@ pub(super) fn run<T: Float>(isa: Isa, pass: &Pass<T>, to: &mut [T]) {
 /// The weights in the order that a forward pass reads them in.
 pub(super) fn pack<T: Float>(isa: Isa, conv: &Conv, weight: &[T], to: &mut [T]) {
     let pass = Pass::forward(conv, &[], Weights { plain: weight, packed: None }, After::default());
-    let panel_len = (conv.depth() * T::kernels(isa).width()).max(1);
-    let panels = pass.panels(T::kernels(isa).width());
-    for (i, to) in to.chunks_mut(panel_len).take(conv.groups * panels).enumerate() {
-        pass.pack(isa, i / panels, i % panels, to);
-    }
+    let panel_len = conv.depth() * T::kernels(isa).width();
+    pass.pack_all(isa, panel_len, to, |group, panel, to| pass.pack(isa, group, panel, to));
 }
 
 impl<T: Float> Direct<'_, T> {
@@ -130,7 +127,7 @@ impl<T: Float> Direct<'_, T> {
 
     /// The steps of the tiles of a class, along some channels of the source.
     fn steps(&self, [tall, wide]: [&Class; 2], channels: Range<usize>, plane: usize, stride: usize) -> Steps {
-        let (taps, from_row) = (self.pass.conv.kernel[0] * self.pass.conv.kernel[1], self.pass.from_size[1]);
+        let (taps, from_row) = (self.pass.conv.taps(), self.pass.from_size[1]);
         let weight = |u: usize, v: usize| (u * self.pass.conv.kernel[1] + v) * stride;
         if wide.taps.is_empty() || tall.taps.is_empty() {
             return Steps { outer: Vec::new(), inner: 0, a_step: 0, b_step: 0 };

@@ -1,14 +1,16 @@
 //! Two-dimensional convolution and its two gradients, on contiguous arrays `[batch, channels, height, width]`.
 //!
-//! No matrix of patches is ever written down: one micro-kernel (`Walk`) reads its operands where they
-//! lie, by tables of offsets. Three ways of using it, chosen by the sizes:
+//! No matrix of patches is ever written down: one register tile ([`Tile`](crate::kernels::gemm::Tile)) reads its operands where they
+//! lie, by tables of offsets. Ways of using it, chosen by the sizes:
 //!
 //! * `direct`: lanes are output channels; each number of the input is broadcast. For the forward pass and, with the
 //!   roles of the channels exchanged, for the gradient of the input.
 //! * `pixels`: lanes are pixels. For few output channels, short sums and products with a 1x1 kernel.
 //! * `weight`: the gradient of the weight, a sum over all pixels.
+//! * `winograd`: all three for kernels of 3 x 3, with fewer products.
 //!
-//! An output is always summed in the same order, so its bits depend on the sizes and the instruction set alone.
+//! An output is always summed in the same order, so its bits depend on the sizes, the instruction set and the user's
+//! `WENGERT_CONV` alone.
 
 mod direct;
 mod pass;

@@ -89,6 +89,14 @@ impl<'a, T: Float> Pass<'a, T> {
         }
     }
 
+    /// Calls `pack(group, panel, to)` for all panels, whose weights `to` gets behind each other, `panel_len` numbers of each.
+    pub fn pack_all(&self, isa: Isa, panel_len: usize, to: &mut [T], pack: impl Fn(usize, usize, &mut [T])) {
+        let panels = self.panels(T::kernels(isa).width());
+        for (i, to) in to.chunks_mut(panel_len.max(1)).take(self.conv.groups * panels).enumerate() {
+            pack(i / panels, i % panels, to);
+        }
+    }
+
     /// Calls `work(block, group, panels, their weights)` for all panels of all groups, in `blocks` blocks of pixels and
     /// `teams` teams of panels. `pack(group, panel, to)` writes the `panel_len` numbers of a panel's weights, where they
     /// are not at hand.

@@ -15,21 +15,28 @@ use std::ops::Range;
 /// Pixels of a block: transposed for one panel of 32 channels they take 36 KiB of `f32`, so they stay in the first-level cache.
 const PIXELS: usize = 288;
 
+/// How the gradient of a weight is shared out.
+pub(super) struct Shares {
+    /// Slices of the pixels, with a sum each: by the sizes alone.
+    pub slices: usize,
+    /// Panels of output channels in a group, and how many teams they make.
+    pub panels: usize,
+    pub teams: usize,
+    /// Parts of the input channels.
+    pub parts: usize,
+    /// Numbers in one panel of a sum: the bias, then rows for the input channels.
+    pub panel_len: usize,
+}
+
 /// How the work is cut; by the sizes alone.
 struct Plan {
-    /// Panels of output channels in a group, and how many teams they make: those of a team share a copy of the input.
-    panels: usize,
-    teams: usize,
-    /// Rows of output pixels of all images, cut in slices with a sum each.
+    /// Those of a team share a copy of the input.
+    shares: Shares,
+    /// Rows of output pixels of all images.
     lines: usize,
-    slices: usize,
-    /// Parts of the input channels.
-    parts: usize,
     /// Rows of a tile: channels, at the same tap; or where there are fewer of them, taps of a row of the kernel.
     by_channels: bool,
     height: usize,
-    /// Numbers in one panel of a sum: the bias, then `depth` rows.
-    panel_len: usize,
 }
 
 impl Plan {
@@ -46,45 +53,66 @@ impl Plan {
         let tiles = if by_channels { channels.div_ceil(height) } else { channels };
         let teams = 8_usize.div_ceil(slices * conv.groups).min(panels);
         let parts = 8_usize.div_ceil(slices * teams * conv.groups).min(tiles);
-        Plan { panels, teams, lines, slices, parts, by_channels, height, panel_len: (depth + 1) * width }
+        let shares = Shares { slices, panels, teams, parts, panel_len: (depth + 1) * width };
+        Plan { shares, lines, by_channels, height }
     }
 }
 
 pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw: &mut [T], bias: Option<&mut [T]>) {
     let kernels = T::kernels(isa);
-    let (width, depth) = (kernels.width(), conv.depth());
-    let plan = Plan::new(conv, width, kernels.height());
-    let (group_out, all_panels) = (conv.group_out(), conv.groups * plan.panels);
-    scratch(plan.slices * all_panels * plan.panel_len, |sums: &mut [T]| {
-        let shared = Shared::new(sums);
-        let all_teams = conv.groups * plan.teams;
-        parallel::tasks(plan.slices * all_teams * plan.parts, conv.threads(), |i| {
-            let (slice, team, at) = (i / plan.parts / all_teams, i / plan.parts % all_teams, i % plan.parts);
-            let lines = part(plan.lines, plan.slices, 1, slice);
-            let unit = if plan.by_channels { plan.height } else { 1 };
-            let channels = part(conv.group_in(), plan.parts, unit, at);
-            let (group, panels) = (team / plan.teams, part(plan.panels, plan.teams, 1, team % plan.teams));
-            if channels.is_empty() || panels.is_empty() {
-                return;
-            }
-            let sums = shared.at((slice * all_panels + group * plan.panels) * plan.panel_len);
+    let plan = Plan::new(conv, kernels.width(), kernels.height());
+    let sum = |slice: usize, group: usize, panels: Range<usize>, at: usize, sums: Shared<T>| {
+        let lines = part(plan.lines, plan.shares.slices, 1, slice);
+        let unit = if plan.by_channels { plan.height } else { 1 };
+        let channels = part(conv.group_in(), plan.shares.parts, unit, at);
+        if !channels.is_empty() {
             sum_slice(isa, conv, &plan, x, dy, lines, group, panels, channels, sums);
+        }
+    };
+    add_up(isa, conv, &plan.shares, dw, bias, sum, |total, done| done(total));
+}
+
+/// Calls `sum(slice, group, panels, part, sums of the group)` for all of them, adds the slices in their order, and brings to its
+/// place what `finish` makes of each panel's sum: `[depth, width]`.
+pub(super) fn add_up<T: Float>(
+    isa: Isa,
+    conv: &Conv,
+    shares: &Shares,
+    dw: &mut [T],
+    bias: Option<&mut [T]>,
+    sum: impl Fn(usize, usize, Range<usize>, usize, Shared<T>) + Sync,
+    finish: impl Fn(&[T], &dyn Fn(&[T])) + Sync,
+) {
+    let &Shares { slices, panels, teams, parts, panel_len } = shares;
+    let kernels = T::kernels(isa);
+    let (width, depth) = (kernels.width(), conv.depth());
+    let (group_out, all_panels, all_teams) = (conv.group_out(), conv.groups * panels, conv.groups * teams);
+    scratch(slices * all_panels * panel_len, |sums: &mut [T]| {
+        let shared = Shared::new(sums);
+        parallel::tasks(slices * all_teams * parts, conv.threads(), |i| {
+            let (slice, team, at) = (i / parts / all_teams, i / parts % all_teams, i % parts);
+            let (group, some) = (team / teams, part(panels, teams, 1, team % teams));
+            if !some.is_empty() {
+                sum(slice, group, some, at, shared.after((slice * all_panels + group * panels) * panel_len));
+            }
         });
         let sums: &[T] = sums;
         let (dw, bias) = (Shared::new(dw), bias.map(Shared::new));
         parallel::tasks(all_panels, conv.threads(), |panel| {
-            let (group, first) = (panel / plan.panels, panel % plan.panels * width);
+            let (group, first) = (panel / panels, panel % panels * width);
             let (channel, count) = (group * group_out + first, width.min(group_out - first));
-            scratch(plan.panel_len, |total: &mut [T]| {
-                let of = |slice: usize| &sums[(slice * all_panels + panel) * plan.panel_len..][..plan.panel_len];
+            scratch(panel_len, |total: &mut [T]| {
+                let of = |slice: usize| &sums[(slice * all_panels + panel) * panel_len..][..panel_len];
                 total.copy_from_slice(of(0));
-                for slice in 1..plan.slices {
+                for slice in 1..slices {
                     sum_rows(isa, of(slice), total);
                 }
-                // SAFETY: these output channels are written by this task only.
-                let to = unsafe { std::slice::from_raw_parts_mut(dw.at(channel * depth), count * depth) };
-                // [depth, count] -> [count, depth]
-                transpose(kernels, &total[width..], width, [depth, count], to, depth);
+                finish(&total[width..], &|weights| {
+                    // SAFETY: these output channels are written by this task only.
+                    let to = unsafe { std::slice::from_raw_parts_mut(dw.at(channel * depth), count * depth) };
+                    // [depth, count] -> [count, depth]
+                    transpose(kernels, weights, width, [depth, count], to, depth);
+                });
                 if let Some(bias) = bias {
                     // SAFETY: as above.
                     let to = unsafe { std::slice::from_raw_parts_mut(bias.at(channel), count) };
@@ -130,7 +158,7 @@ fn sum_slice<T: Float>(
     group: usize,
     panels: Range<usize>,
     channels: Range<usize>,
-    sums: *mut T,
+    sums: Shared<T>,
 ) {
     let kernels = T::kernels(isa);
     let width = kernels.width();
@@ -173,7 +201,7 @@ fn sum_slice<T: Float>(
                 let from = if plain { x } else { &*copied };
                 // 2. Panels of output channels.
                 for panel in panels.clone() {
-                    let sum = sums.wrapping_add(panel * plan.panel_len);
+                    let sum = sums.at(panel * plan.shares.panel_len);
                     let first = panel * width;
                     let count = width.min(conv.group_out() - first);
                     for [line, some] in runs(block.clone(), size[0]) {
@@ -235,7 +263,7 @@ fn sum_slice<T: Float>(
 }
 
 /// Cuts lines of all images in runs of one image each: the first line, and how many.
-fn runs(lines: Range<usize>, per_image: usize) -> impl Iterator<Item = [usize; 2]> {
+pub(super) fn runs(lines: Range<usize>, per_image: usize) -> impl Iterator<Item = [usize; 2]> {
     let mut next = lines.start;
     std::iter::from_fn(move || {
         let line = next;

@@ -155,19 +155,17 @@ pub(super) unsafe fn transpose<V: Vector>(t: &Transpose<V::T>) {
 
 #[inline(always)]
 pub(super) unsafe fn squares<V: Arithmetic>(s: &Squares<V::T>) {
-    let ([height, width], [top, left], [down, across]) = (s.size, s.first, s.count);
+    let ([height, width], [top, ahead], [down, across]) = (s.size, s.start, s.count);
     let half = Squares::<V::T>::half(across);
     // 1. Rows of pixels: the even columns of the squares before the odd ones. Whole registers, then zeros where they have
     //    overrun; rows that the plane does not have stay zeros.
-    let skipped = left.max(0) as usize;
-    let ahead = (-left).max(0) as usize;
-    let columns = width.saturating_sub(skipped).min((2 * across + 2).saturating_sub(ahead));
+    let columns = width.min((2 * across + 2).saturating_sub(ahead));
     for i in 0..2 * down + 2 {
-        let y = top.wrapping_add_unsigned(i);
-        if y < 0 || y as usize >= height {
+        let y = i.wrapping_sub(top);
+        if y >= height {
             continue;
         }
-        let start = y as usize * width + skipped;
+        let start = y * width;
         // SAFETY: above; a half has room for its columns in whole registers, and for the zeros behind them.
         unsafe {
             let from = s.from.add(start);

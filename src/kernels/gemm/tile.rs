@@ -84,16 +84,17 @@ pub(crate) struct Kernels<T: 'static> {
     squares: unsafe fn(&Squares<T>),
 }
 
-/// The squares of 4 x 4 pixels of a plane that start at every second pixel of every second row, each turned to `B^T d B` of minimal
-/// filtering (`conv/winograd`).
+/// The squares of 4 x 4 pixels that start at every second pixel of every second row, each turned to `B^T d B` of minimal filtering
+/// (`conv/winograd`).
 pub(crate) struct Squares<T> {
-    /// The plane, and how many numbers may be read from there.
+    /// Rows of pixels, and how many numbers may be read from there.
     pub from: *const T,
     pub readable: usize,
-    /// Its height and width; zeros lie around it.
+    /// Their number and width; zeros lie around them.
     pub size: [usize; 2],
-    /// Row and column of the first square.
-    pub first: [isize; 2],
+    /// Where the first of them stands in the first square: zeros above and left of it. Rows above that are `from`'s too, at
+    /// negative places: the number wraps around.
+    pub start: [usize; 2],
     /// Squares in a column and in a row.
     pub count: [usize; 2],
     /// Room for [`Squares::rows_len`] numbers, zeros unless they come from squares of the same size, place and number.

@@ -8,7 +8,9 @@
 mod transforms;
 mod weight;
 
+pub(super) use self::weight::grad_weight;
 use super::pass::Pass;
+use super::weight::runs;
 use super::{After, Conv, Weights};
 use crate::element::Float;
 use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Squares, Tile, scratch};
@@ -16,12 +18,11 @@ use crate::kernels::parallel;
 use crate::kernels::simd::{self, Isa};
 use std::ops::Range;
 use std::sync::OnceLock;
-pub(super) use weight::grad_weight;
 
 /// Numbers that stand for a tile and a channel.
 const PLACES: usize = 16;
 
-/// Tiles of a block of a forward pass: with 64 channels, what stands for their input takes 200 KiB.
+/// Tiles of a block: with 64 channels, what stands for their input takes 320 KiB.
 const TILES: usize = 60;
 
 /// Channels for which what stands for the input stays in the second-level cache while the places of a panel follow each other; of
@@ -29,12 +30,12 @@ const TILES: usize = 60;
 const CHANNELS: usize = 64;
 
 /// Whether a convolution can go this way.
-pub(super) fn fits(conv: &Conv) -> bool {
+fn fits(conv: &Conv) -> bool {
     conv.kernel == [3, 3] && conv.stride == [1, 1] && conv.dilation == [1, 1] && conv.padding.iter().all(|&p| p <= 2)
 }
 
 /// Whether the user lets us: `WENGERT_CONV=direct` forbids it.
-fn is_wanted() -> bool {
+pub(super) fn is_wanted() -> bool {
     static WANTED: OnceLock<bool> = OnceLock::new();
     *WANTED.get_or_init(|| match std::env::var("WENGERT_CONV") {
         Ok(way) if way == "direct" => false,
@@ -68,11 +69,8 @@ pub(super) fn packed_len(conv: &Conv, width: usize) -> usize {
 /// The weights as the forward pass reads them: of each panel, `[places, in, width]`.
 pub(super) fn pack<T: Float>(isa: Isa, conv: &Conv, weight: &[T], to: &mut [T]) {
     let pass = Pass::forward(conv, &[], Weights { plain: weight, packed: None }, After::default());
-    let width = T::kernels(isa).width();
-    let panels = pass.panels(width);
-    for (i, to) in to.chunks_exact_mut(PLACES * conv.group_in() * width).take(conv.groups * panels).enumerate() {
-        pack_panel(isa, &pass, i / panels, i % panels, to);
-    }
+    let panel_len = PLACES * conv.group_in() * T::kernels(isa).width();
+    pass.pack_all(isa, panel_len, to, |group, panel, to| pack_panel(isa, &pass, group, panel, to));
 }
 
 fn pack_panel<T: Float>(isa: Isa, pass: &Pass<T>, group: usize, panel: usize, to: &mut [T]) {
@@ -109,7 +107,7 @@ impl Tiling {
         super::apart::<T>((lines * self.tiles + 8).next_multiple_of(16))
     }
 
-    /// Lines of a block of at most so many tiles, if that is one line: of whole images, where those are small, and of equal parts of
+    /// Lines of a block of at most so many tiles, but at least one: whole images where those are small, and equal parts of
     /// `lines` lines.
     fn per_block(&self, tiles: usize, lines: usize) -> usize {
         let most = (tiles / self.tiles).max(1);
@@ -120,16 +118,15 @@ impl Tiling {
 
     /// Cuts lines of all images in runs of one image each: the image, and which of its lines.
     fn runs(&self, lines: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
-        let (mut next, per_image) = (lines.start, self.lines);
-        std::iter::from_fn(move || {
-            let (image, first) = (next / per_image, next % per_image);
-            let count = (lines.end - next).min(per_image - first);
-            next += count;
-            (count > 0).then_some((image, first..first + count))
+        let per_image = self.lines;
+        runs(lines, per_image).map(move |[line, some]| {
+            let first = line % per_image;
+            (line / per_image, first..first + some)
         })
     }
 
-    /// What stands for the input of some lines, `[places, channels, pitch]`: `planes(image)` begins with as many planes of `size`.
+    /// What stands for the input of some lines, `[places, channels, pitch]`: `planes(image)` begins with as many planes, of
+    /// `size`.
     fn input<'a, T: Float>(
         &self,
         isa: Isa,
@@ -154,7 +151,7 @@ impl Tiling {
                         from: plane.as_ptr(),
                         readable: plane.len(),
                         size,
-                        first: [2 * some.start as isize - self.padding[0] as isize, -(self.padding[1] as isize)],
+                        start: [self.padding[0].wrapping_sub(2 * some.start), self.padding[1]],
                         count,
                         rows: rows.as_mut_ptr(),
                         to: to[channel * pitch + done..].as_mut_ptr(),
@@ -209,7 +206,7 @@ fn product<T: Float>(
 /// not depend on it.
 fn splits(conv: &Conv, blocks: usize) -> usize {
     let threads = if conv.threads() { parallel::num_threads() } else { 1 };
-    if blocks >= 4 * threads { 1 } else { threads }
+    (4 * threads).div_ceil(blocks).min(threads)
 }
 
 /// The width of a tile whose last lanes may be computed for nothing.

@@ -4,29 +4,21 @@
 use super::{CHANNELS, PLACES, Tiling, lanes_of, product, spaced, splits, transforms};
 use crate::element::Float;
 use crate::kernels::conv::Conv;
-use crate::kernels::conv::weight::sum_rows;
+use crate::kernels::conv::weight::{Shares, add_up, sum_rows};
 use crate::kernels::gemm::{Kernels, SLACK, Shared, part, scratch, transpose};
-use crate::kernels::parallel;
 use crate::kernels::simd::Isa;
 use std::ops::Range;
 
-/// Tiles of a block: what stands for the output of one panel takes 64 KiB of `f32`.
+/// Tiles of a block: with 64 channels, what stands for their input takes 320 KiB.
 const TILES: usize = 64;
 
-/// How the work is cut: the sums by the sizes alone.
+/// How the work is cut.
 struct Plan {
+    shares: Shares,
     tiling: Tiling,
-    /// Lines of tiles of all images, and slices of them with a sum each.
+    /// Lines of tiles of all images, and of a block.
     lines: usize,
-    slices: usize,
-    /// Lines of a block.
     per_block: usize,
-    /// Parts of the input channels, and teams of panels of output channels.
-    parts: usize,
-    teams: usize,
-    panels: usize,
-    /// Numbers in one panel of a sum: the bias, then `[places, in, width]`.
-    panel_len: usize,
 }
 
 impl Plan {
@@ -39,54 +31,33 @@ impl Plan {
         let slices = (lines * tiling.tiles / (2 * TILES)).clamp(1, most).min(lines);
         // Without empty ones.
         let slices = lines.div_ceil(lines.div_ceil(slices));
-        let splits = splits(conv, slices * conv.groups);
         let parts = channels.div_ceil(CHANNELS);
-        let teams = splits.div_ceil(parts).min(panels);
+        let teams = splits(conv, slices * conv.groups).div_ceil(parts).min(panels);
         let per_block = tiling.per_block(TILES, lines.div_ceil(slices));
-        Plan { tiling, lines, slices, per_block, parts, teams, panels, panel_len: (1 + PLACES * channels) * width }
+        let shares = Shares { slices, panels, teams, parts, panel_len: (1 + PLACES * channels) * width };
+        Plan { shares, tiling, lines, per_block }
     }
 }
 
-pub(crate) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw: &mut [T], bias: Option<&mut [T]>) {
+pub(in crate::kernels::conv) fn grad_weight<T: Float>(
+    isa: Isa,
+    conv: &Conv,
+    x: &[T],
+    dy: &[T],
+    dw: &mut [T],
+    bias: Option<&mut [T]>,
+) {
     let kernels = T::kernels(isa);
-    let (width, depth, group_out) = (kernels.width(), conv.depth(), conv.group_out());
-    let plan = Plan::new(conv, kernels);
-    let all_panels = conv.groups * plan.panels;
-    scratch(plan.slices * all_panels * plan.panel_len, |sums: &mut [T]| {
-        let shared = Shared::new(sums);
-        let all_teams = conv.groups * plan.teams;
-        parallel::tasks(plan.slices * all_teams * plan.parts, conv.threads(), |i| {
-            let (slice, team, at) = (i / plan.parts / all_teams, i / plan.parts % all_teams, i % plan.parts);
-            let (group, team) = (team / plan.teams, team % plan.teams);
-            let lines = part(plan.lines, plan.slices, 1, slice);
-            let channels = conv.group_in() * at / plan.parts..conv.group_in() * (at + 1) / plan.parts;
-            let panels = plan.panels * team / plan.teams..plan.panels * (team + 1) / plan.teams;
-            let sums = shared.after((slice * all_panels + group * plan.panels) * plan.panel_len);
-            sum_slice(isa, conv, &plan, x, dy, lines, group, panels, channels, sums);
-        });
-        let sums: &[T] = sums;
-        let (dw, bias) = (Shared::new(dw), bias.map(Shared::new));
-        parallel::tasks(all_panels, conv.threads(), |panel| {
-            let (group, first) = (panel / plan.panels, panel % plan.panels * width);
-            let (channel, count) = (group * group_out + first, width.min(group_out - first));
-            scratch(plan.panel_len + depth * width, |buffer: &mut [T]| {
-                let (total, taps) = buffer.split_at_mut(plan.panel_len);
-                let of = |slice: usize| &sums[(slice * all_panels + panel) * plan.panel_len..][..plan.panel_len];
-                total.copy_from_slice(of(0));
-                for slice in 1..plan.slices {
-                    sum_rows(isa, of(slice), total);
-                }
-                transforms::grad_weight(isa, &total[width..], width, taps);
-                // SAFETY: these output channels are written by this task only.
-                let to = unsafe { std::slice::from_raw_parts_mut(dw.at(channel * depth), count * depth) };
-                // [depth, count] -> [count, depth]
-                transpose(kernels, taps, width, [depth, count], to, depth);
-                if let Some(bias) = bias {
-                    // SAFETY: as above.
-                    let to = unsafe { std::slice::from_raw_parts_mut(bias.at(channel), count) };
-                    to.copy_from_slice(&total[..count]);
-                }
-            });
+    let (plan, width) = (Plan::new(conv, kernels), kernels.width());
+    let sum = |slice: usize, group: usize, panels: Range<usize>, at: usize, sums: Shared<T>| {
+        let (lines, parts) = (part(plan.lines, plan.shares.slices, 1, slice), plan.shares.parts);
+        let channels = conv.group_in() * at / parts..conv.group_in() * (at + 1) / parts;
+        sum_slice(isa, conv, &plan, x, dy, lines, group, panels, channels, sums);
+    };
+    add_up(isa, conv, &plan.shares, dw, bias, sum, |total, done| {
+        scratch(conv.depth() * width, |taps: &mut [T]| {
+            transforms::grad_weight(isa, total, width, taps);
+            done(taps);
         });
     });
 }
@@ -123,7 +94,7 @@ fn sum_slice<T: Float>(
                     for panel in panels.clone() {
                         let first = panel * width;
                         let some_out = width.min(conv.group_out() - first);
-                        let sum = sums.after(panel * plan.panel_len);
+                        let sum = sums.after(panel * plan.shares.panel_len);
                         // SAFETY: only the task with the first channels reads and writes the bias of its panels and slice.
                         let mut bias = (channels.start == 0).then(|| unsafe { sum.chunk(width, 0) });
                         if let Some(bias) = bias.as_deref_mut().filter(|_| start == lines.start) {
