@@ -3,7 +3,7 @@
 
 use super::{After, Conv, Weights};
 use crate::element::Float;
-use crate::kernels::gemm::{SLACK, Shared, Transpose, scratch, transpose};
+use crate::kernels::gemm::{SLACK, Shared, Transpose, even, scratch, transpose};
 use crate::kernels::parallel;
 use crate::kernels::pool::max::{halve_lanes, to_bytes};
 use crate::kernels::simd::Isa;
@@ -110,7 +110,7 @@ impl<'a, T: Float> Pass<'a, T> {
     ) {
         let (groups, panels) = (self.conv.groups, self.panels(T::kernels(isa).width()));
         let (threads, all_teams) = (self.conv.threads(), self.conv.groups * teams);
-        let team = |i: usize| (i / teams, panels * (i % teams) / teams..panels * (i % teams + 1) / teams);
+        let team = |i: usize| (i / teams, even(panels, teams, i % teams));
         let all = |weights: &[T]| {
             parallel::tasks(blocks * all_teams, threads, |i| {
                 let (group, some) = team(i % all_teams);

@@ -151,6 +151,11 @@ pub(crate) fn part(n: usize, blocks: usize, unit: usize, i: usize) -> std::ops::
     (i * size).min(n)..((i + 1) * size).min(n)
 }
 
+/// Part `i` when `n` is cut in `parts` parts that differ by one at most.
+pub(crate) fn even(n: usize, parts: usize, i: usize) -> std::ops::Range<usize> {
+    n * i / parts..n * (i + 1) / parts
+}
+
 /// The height of A's panels: as even as possible, at most the tallest tile.
 pub(crate) fn panel_height(m: usize, tallest: usize) -> usize {
     m.div_ceil(m.div_ceil(tallest).max(1)).max(1)

@@ -2,7 +2,7 @@
 
 use super::pack::pack_b;
 use super::tile::{Finish, Kernels, Tile, Transpose};
-use super::{Call, K_BLOCK, Mat, SLACK, Shared, panel_height, part, scratch};
+use super::{Call, K_BLOCK, Mat, SLACK, Shared, even, panel_height, part, scratch};
 use crate::element::Float;
 use crate::kernels::parallel;
 use crate::kernels::prefetch;
@@ -287,5 +287,6 @@ fn copy_lines<T: Copy>(from: Mat<T>, line: usize, to: &mut [T], stride: usize) {
 
 /// What block `i` of `blocks` has of `units` tiles or panels, in rows or columns.
 fn share(units: usize, blocks: usize, i: usize, size: usize, end: usize) -> Range<usize> {
-    (units * i / blocks * size).min(end)..(units * (i + 1) / blocks * size).min(end)
+    let units = even(units, blocks, i);
+    (units.start * size).min(end)..(units.end * size).min(end)
 }

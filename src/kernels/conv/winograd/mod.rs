@@ -13,7 +13,7 @@ use super::pass::Pass;
 use super::weight::runs;
 use super::{After, Conv, Weights};
 use crate::element::Float;
-use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Squares, Tile, scratch};
+use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Squares, Tile, even, scratch};
 use crate::kernels::parallel;
 use crate::kernels::simd::{self, Isa};
 use std::ops::Range;
@@ -186,7 +186,7 @@ fn product<T: Float>(
     assert!(inner * stride <= b.len() && rows * stride <= c.len(), "winograd: B and C");
     for start in (0..inner).step_by(DEPTH) {
         for i in 0..count {
-            let some = rows * i / count..rows * (i + 1) / count;
+            let some = even(rows, count, i);
             let tile = Tile {
                 rows: some.len(),
                 width,

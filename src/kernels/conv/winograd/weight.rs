@@ -5,7 +5,7 @@ use super::{CHANNELS, PLACES, Tiling, lanes_of, product, spaced, splits, transfo
 use crate::element::Float;
 use crate::kernels::conv::Conv;
 use crate::kernels::conv::weight::{Shares, add_up, sum_rows};
-use crate::kernels::gemm::{Kernels, SLACK, Shared, part, scratch, transpose};
+use crate::kernels::gemm::{Kernels, SLACK, Shared, even, part, scratch, transpose};
 use crate::kernels::simd::Isa;
 use std::ops::Range;
 
@@ -50,8 +50,8 @@ pub(in crate::kernels::conv) fn grad_weight<T: Float>(
     let kernels = T::kernels(isa);
     let (plan, width) = (Plan::new(conv, kernels), kernels.width());
     let sum = |slice: usize, group: usize, panels: Range<usize>, at: usize, sums: Shared<T>| {
-        let (lines, parts) = (part(plan.lines, plan.shares.slices, 1, slice), plan.shares.parts);
-        let channels = conv.group_in() * at / parts..conv.group_in() * (at + 1) / parts;
+        let lines = part(plan.lines, plan.shares.slices, 1, slice);
+        let channels = even(conv.group_in(), plan.shares.parts, at);
         sum_slice(isa, conv, &plan, x, dy, lines, group, panels, channels, sums);
     };
     add_up(isa, conv, &plan.shares, dw, bias, sum, |total, done| {
