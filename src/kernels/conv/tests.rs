@@ -54,6 +54,15 @@ fn plain<T>(plain: &[T]) -> Weights<'_, T> {
     Weights { plain, packed: None }
 }
 
+/// A pass by minimal filtering, or else directly.
+fn run<T: Float>(way: Way, pass: &Pass<T>, y: &mut [T]) {
+    match way {
+        _ if y.is_empty() => {}
+        Way::Winograd => winograd::run(simd::isa(), pass, y),
+        _ => direct::run(simd::isa(), pass, y),
+    }
+}
+
 fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy, shift]: [&[T]; 5], relu: bool) -> [Vec<T>; 4] {
     let isa = simd::isa();
     // Not zeros: every number has to be written.
@@ -61,6 +70,7 @@ fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy, shift]: [&[T]; 
     let (mut y, mut dx) = (vec![junk; conv.output_len()], vec![junk; x.len()]);
     let (mut dw, mut db) = (vec![junk; weight.len()], vec![junk; bias.len()]);
     let (after, shift) = (After { bias: Some(bias), relu }, Some(shift));
+    let minimal = matches!(way, Way::Winograd);
     match way {
         Way::Chosen => {
             forward(conv, x, plain(weight), after, &mut y);
@@ -73,27 +83,25 @@ fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy, shift]: [&[T]; 
             grad_input(conv, dy, weight, shift, &mut dx);
             grad_weight(conv, x, dy, &mut dw, Some(&mut db));
         }
-        Way::Direct => {
-            direct::run(isa, &Pass::forward(conv, x, plain(weight), after), &mut y);
-            let (mut again, mut packed) =
-                (vec![junk; y.len()], vec![junk; direct::packed_len(conv, T::kernels(isa).width())]);
-            direct::pack(isa, conv, weight, &mut packed);
+        Way::Direct | Way::Winograd => {
+            run(way, &Pass::forward(conv, x, plain(weight), after), &mut y);
+            let width = T::kernels(isa).width();
+            let len = if minimal { winograd::packed_len(conv, width) } else { direct::packed_len(conv, width) };
+            let (mut again, mut packed) = (vec![junk; y.len()], vec![junk; len]);
+            if minimal {
+                winograd::pack(isa, conv, weight, &mut packed);
+            } else {
+                direct::pack(isa, conv, weight, &mut packed);
+            }
             let packed = Weights { plain: &[], packed: Some(&packed) };
-            direct::run(isa, &Pass::forward(conv, x, packed, after), &mut again);
+            run(way, &Pass::forward(conv, x, packed, after), &mut again);
             assert_eq!(bits(&y), bits(&again), "{conv:?}: packed before");
-            direct::run(isa, &Pass::grad_input(conv, dy, weight, shift), &mut dx);
-            weight::grad_weight(isa, conv, x, dy, &mut dw, Some(&mut db));
-        }
-        Way::Winograd => {
-            winograd::run(isa, &Pass::forward(conv, x, plain(weight), after), &mut y);
-            let (mut again, mut packed) =
-                (vec![junk; y.len()], vec![junk; winograd::packed_len(conv, T::kernels(isa).width())]);
-            winograd::pack(isa, conv, weight, &mut packed);
-            let packed = Weights { plain: &[], packed: Some(&packed) };
-            winograd::run(isa, &Pass::forward(conv, x, packed, after), &mut again);
-            assert_eq!(bits(&y), bits(&again), "{conv:?}: packed before");
-            winograd::run(isa, &Pass::grad_input(conv, dy, weight, shift), &mut dx);
-            winograd::grad_weight(isa, conv, x, dy, &mut dw, Some(&mut db));
+            run(way, &Pass::grad_input(conv, dy, weight, shift), &mut dx);
+            if minimal {
+                winograd::grad_weight(isa, conv, x, dy, &mut dw, Some(&mut db));
+            } else {
+                weight::grad_weight(isa, conv, x, dy, &mut dw, Some(&mut db));
+            }
         }
         Way::Pixels => {
             pixels::forward(isa, conv, x, weight, after, &mut y);
@@ -252,19 +260,14 @@ fn halved<T: Float>(conv: &Conv, [x, weight, bias]: [&[T]; 3], relu: bool, way: 
     let len = conv.batch * conv.out_channels * (oh / 2) * (ow / 2);
     let (mut y, mut again, mut taps) = (vec![T::of(77.0); len], vec![T::of(77.0); len], vec![77_u8; len]);
     let after = After { bias: Some(bias), relu };
-    let run = |pass: Pass<T>, y: &mut [T]| match way {
-        _ if y.is_empty() => {}
-        Way::Winograd => winograd::run(simd::isa(), &pass, y),
-        _ => direct::run(simd::isa(), &pass, y),
-    };
     let pass = |relu| Pass::forward(conv, x, plain(weight), After { relu, ..after });
     if joined {
-        run(pass(relu).halved(Some(&mut taps)), &mut y);
-        run(pass(relu).halved(None), &mut again);
+        run(way, &pass(relu).halved(Some(&mut taps)), &mut y);
+        run(way, &pass(relu).halved(None), &mut again);
         assert_eq!(bits(&y), bits(&again));
     } else {
         let mut whole = vec![T::ZERO; conv.output_len()];
-        run(pass(false), &mut whole);
+        run(way, &pass(false), &mut whole);
         let pool = Pool2d {
             planes: conv.batch * conv.out_channels,
             input: [oh, ow],
