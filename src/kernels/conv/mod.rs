@@ -175,12 +175,11 @@ const FEW_PIXELS: usize = 1024;
 pub fn packs<T: Float>(conv: &Conv, halved: bool) -> Option<([usize; 5], usize)> {
     let kernels = T::kernels(simd::isa());
     let few = conv.batch * conv.out_plane() <= FEW_PIXELS;
-    let width = kernels.width();
-    if few && winograd::pays::<T>(conv, false) {
-        return Some(([4, width, conv.groups, conv.out_channels, conv.depth()], winograd::packed_len(conv, width)));
-    }
-    (few && (halved || !pixels::pays(conv, kernels.lanes)))
-        .then(|| ([1, width, conv.groups, conv.out_channels, conv.depth()], direct::packed_len(conv, width)))
+    let minimal = few && winograd::pays::<T>(conv, false);
+    (minimal || few && (halved || !pixels::pays(conv, kernels.lanes))).then(|| {
+        let name = if minimal { 4 } else { 1 };
+        ([name, kernels.width(), conv.groups, conv.out_channels, conv.depth()], packed_len::<T>(conv))
+    })
 }
 
 /// Packs the weights in the order of [`packs`].

@@ -194,12 +194,12 @@ pub(super) unsafe fn squares<V: Arithmetic>(s: &Squares<V::T>) {
             unsafe {
                 let rows = s.rows.add(4 * y * half + x);
                 let mut to = s.to.add(y * across + x);
-                for [a, b, add] in [[0, 2, 0], [1, 2, 1], [2, 1, 0], [1, 3, 0]] {
+                for (a, b, plus) in [(0, 2, false), (1, 2, true), (2, 1, false), (1, 3, false)] {
                     let mut column = [V::zero(); 4];
                     for j in 0..4 {
                         let at = rows.add(j % 2 * half + j / 2);
                         let (a, b) = (V::load(at.add(2 * a * half)), V::load(at.add(2 * b * half)));
-                        column[j] = if add == 1 { a.add(b) } else { a.sub(b) };
+                        column[j] = if plus { a.add(b) } else { a.sub(b) };
                     }
                     let [a, b, c, d] = column;
                     for x in [a.sub(c), b.add(c), c.sub(b), b.sub(d)] {

@@ -92,8 +92,8 @@ pub(crate) struct Squares<T> {
     pub readable: usize,
     /// Their number and width; zeros lie around them.
     pub size: [usize; 2],
-    /// Where the first of them stands in the first square: zeros above and left of it. Rows above that are `from`'s too, at
-    /// negative places: the number wraps around.
+    /// Rows and columns of zeros before the first pixel, counted from the first square; where that stands further down than the
+    /// first row, the number of rows is negative, and wraps around.
     pub start: [usize; 2],
     /// Squares in a column and in a row.
     pub count: [usize; 2],
