@@ -1,7 +1,7 @@
 //! Two-dimensional convolution and its two gradients, on contiguous arrays `[batch, channels, height, width]`.
 //!
-//! No matrix of patches is ever written down: one register tile ([`Tile`](crate::kernels::gemm::Tile)) reads its operands where they
-//! lie, by tables of offsets. Ways of using it, chosen by the sizes:
+//! No matrix of patches is ever written down: one register tile (`gemm::Tile`) reads its operands where they lie, by
+//! tables of offsets. Ways of using it, chosen by the sizes:
 //!
 //! * `direct`: lanes are output channels; each number of the input is broadcast. For the forward pass and, with the
 //!   roles of the channels exchanged, for the gradient of the input.
