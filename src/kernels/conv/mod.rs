@@ -9,7 +9,7 @@
 //! * `weight`: the gradient of the weight, a sum over all pixels.
 //! * `winograd`: all three for kernels of 3 x 3, with fewer products.
 //!
-//! An output is always summed in the same order, so its bits depend on the sizes, the instruction set and the user's
+//! An output is always summed in the same order, so its bits depend on the sizes, the processor and the user's
 //! `WENGERT_CONV` alone.
 
 mod direct;

@@ -49,20 +49,23 @@ pub(super) fn is_wanted() -> bool {
 }
 
 /// Whether this is the fastest way of a pass over so many numbers: about how many cycles each panel takes, with a product of a
-/// number and two registers in one, and measured ones for the rest. Not for `f64`, which checks others.
+/// number and two registers in one (two where they are multiplied in halves), and measured ones for the rest. Not for `f64`,
+/// which checks others.
 pub(super) fn pays<T: Float>(conv: &Conv, backward: bool) -> bool {
     if size_of::<T>() != 4 || !fits(conv) || !is_wanted() {
         return false;
     }
-    let width = T::kernels(simd::isa()).width();
+    let isa = simd::isa();
+    let (width, product) = (T::kernels(isa).width(), if simd::in_halves(isa) { 2 } else { 1 });
     let [from, to] = if backward { [conv.group_out(), conv.group_in()] } else { [conv.group_in(), conv.group_out()] };
     let [lines, tiles] = (if backward { conv.input } else { conv.output() }).map(|size| size.div_ceil(2));
     let pixels = if backward { conv.in_plane() } else { conv.out_plane() };
     let square = from * (60 + 60 * tiles.div_ceil(8)) / to.div_ceil(width).max(1);
-    let minimal = lines * (tiles * (20 * from + 60) + square);
+    let minimal = lines * (tiles * (20 * product * from + 60) + square);
+    let direct = pixels * (10 * product * from + 16);
     // Of few tiles the transforms of the weights are a large part.
     let few = if backward { 32 } else { 16 };
-    conv.batch * lines * tiles >= few && from.min(to) >= 12 && 10 * minimal < 9 * pixels * (10 * from + 16)
+    conv.batch * lines * tiles >= few && from.min(to) >= 12 && 10 * minimal < 9 * direct
 }
 
 /// The numbers of packed weights.
