@@ -4,6 +4,7 @@
 //! nothing addresses them by a variable index, which is why the row's end has lanes of its own.
 
 use super::prefetch::request_after;
+use super::processor::fetches_ahead;
 
 /// Lanes of one fold: enough vectors that none waits for its own last result.
 const LANES: usize = 64;
@@ -48,9 +49,11 @@ pub(super) fn fold<T: Copy>(a: &[T], b: &[T], start: T, f: impl Fn(T, T) -> T, t
     let ((a_few, a), (b_few, b)) = (a.as_chunks::<FEW>(), b.as_chunks::<FEW>());
     let mut all = start;
     if !a_chunks.is_empty() || !a_few.is_empty() {
-        let mut lanes = [start; LANES];
+        let (mut lanes, alone) = ([start; LANES], fetches_ahead());
         for (a, b) in a_chunks.iter().zip(b_chunks) {
-            request_after(a);
+            if !alone {
+                request_after(a);
+            }
             for l in 0..LANES {
                 lanes[l] = f(lanes[l], term(a[l], b[l]));
             }

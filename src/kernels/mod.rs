@@ -21,6 +21,7 @@ pub mod optim;
 pub mod parallel;
 pub mod pool;
 mod prefetch;
+mod processor;
 pub mod recurrent;
 pub mod reduce;
 pub mod simd;

@@ -3,6 +3,7 @@
 //! A loop with some arithmetic to each element reaches too few cache lines ahead by itself: while it computes, the memory
 //! idles. With requests, a pass takes the longer of the two times instead of their sum.
 
+use super::processor::fetches_ahead;
 use std::ops::Range;
 
 /// Elements that are worked on between requests: small enough that these do not queue up.
@@ -65,10 +66,10 @@ pub(super) fn line(at: *const u8) {
     let _ = at;
 }
 
-/// Whether a pass over `n` elements reaches beyond the caches.
+/// Whether requests pay in a pass over `n` elements: it reaches beyond the caches, and the processor would not.
 #[inline]
 pub(super) fn is_far(n: usize) -> bool {
-    n > FAR
+    n > FAR && !fetches_ahead()
 }
 
 /// Calls `work` for the ranges that make up `0..n`: the whole, or where the pass is `far` in steps that each request what

@@ -66,29 +66,6 @@ fn chosen() -> Isa {
     })
 }
 
-/// Whether the processor multiplies registers of this instruction set in two halves, one after the other, so that it does
-/// no more in a cycle than with those of half the width: those of 512 bits on AMD's Zen 4 (family 25 in `cpuid`, and the
-/// only one of it that has them).
-pub(crate) fn in_halves(isa: Isa) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::__cpuid;
-        static ZEN_4: OnceLock<bool> = OnceLock::new();
-        isa == Isa::Avx512
-            && *ZEN_4.get_or_init(|| {
-                // SAFETY: whoever has AVX-512 has `cpuid`. Newer compilers know that themselves.
-                #[allow(unused_unsafe)]
-                let [maker, signature] = unsafe { [__cpuid(0).ebx, __cpuid(1).eax] };
-                maker == u32::from_le_bytes(*b"Auth") && (signature >> 8 & 0xf) + (signature >> 20 & 0xff) == 25
-            })
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        _ = isa;
-        false
-    }
-}
-
 thread_local! {
     static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
 }

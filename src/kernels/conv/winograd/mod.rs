@@ -14,8 +14,8 @@ use super::weight::runs;
 use super::{After, Conv, Weights};
 use crate::element::Float;
 use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Squares, Tile, even, scratch};
-use crate::kernels::parallel;
 use crate::kernels::simd::{self, Isa};
+use crate::kernels::{parallel, processor};
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -56,7 +56,7 @@ pub(super) fn pays<T: Float>(conv: &Conv, backward: bool) -> bool {
         return false;
     }
     let isa = simd::isa();
-    let (width, product) = (T::kernels(isa).width(), if simd::in_halves(isa) { 2 } else { 1 });
+    let (width, product) = (T::kernels(isa).width(), if processor::multiplies_in_halves(isa) { 2 } else { 1 });
     let [from, to] = if backward { [conv.group_out(), conv.group_in()] } else { [conv.group_in(), conv.group_out()] };
     let [lines, tiles] = (if backward { conv.input } else { conv.output() }).map(|size| size.div_ceil(2));
     let pixels = if backward { conv.in_plane() } else { conv.out_plane() };
