@@ -7,8 +7,8 @@ use super::planes::Padded;
 use super::{After, Conv};
 use crate::element::Float;
 use crate::kernels::gemm::{Finish, Kernels, SLACK, Shared, Strip, Tile, panel_height, scratch};
-use crate::kernels::parallel;
 use crate::kernels::simd::{Isa, simd};
+use crate::kernels::{parallel, processor};
 
 /// Products of one output number per packed strip: 36 KiB of `f32`.
 const DEPTH: usize = 288;
@@ -154,7 +154,7 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
     let together = (DEPTH / depth.max(1)).max(1);
     let chunks = chunks(conv, width);
     let shared = Shared::new(y);
-    let height = panel_height(out, kernels.height());
+    let (height, alone) = (panel_height(out, kernels.height()), processor::fetches_ahead());
 
     let planned: Vec<_> = (0..chunks).map(|chunk| strips(conv, layout, width, by_rows, chunk, chunks)).collect();
 
@@ -203,7 +203,9 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
                             finish,
                         };
                         // Short sums are over before their place is at hand: ask for that of the next strip.
-                        tile.fetch(width);
+                        if !alone {
+                            tile.fetch(width);
+                        }
                         // SAFETY: B is a packed strip of whole tiles, or `in_place` has checked its end; the rows of C are
                         // channels of this image, whose strip this task alone writes; the bias has a number for each.
                         unsafe { kernels.tile(&tile) };
