@@ -124,7 +124,7 @@ impl Attention {
 simd! {
     /// `e^(scale s - max)` of every row of scores, their inverse sums, and the logarithms of the sums without the maximum
     /// taken off.
-    fn exponentials[T: Float](
+    fn exponentials<FUSED>[T: Float](
         keys: usize, first: usize, causal: bool, scale: T, scores: &mut [T], inverse: &mut [T], logs: &mut [T],
     ) {
         // A pass for each step: rows are short, and what ends one would wait for itself.
@@ -140,7 +140,7 @@ simd! {
         }
         for (row, &max) in scores.chunks_exact_mut(keys).zip(&maxima) {
             for s in row {
-                *s = (*s - max).exp_up_to_0();
+                *s = (*s - max).exp_up_to_0::<FUSED>();
             }
         }
         for (row, sum) in scores.chunks_exact(keys).zip(inverse.iter_mut()) {
@@ -162,10 +162,10 @@ simd! {
     }
 
     /// The weights from scores and the logarithms of their sums.
-    fn weights[T: Float](keys: usize, first: usize, causal: bool, scale: T, scores: &mut [T], logs: &[T]) {
+    fn weights<FUSED>[T: Float](keys: usize, first: usize, causal: bool, scale: T, scores: &mut [T], logs: &[T]) {
         for (r, (row, &log)) in scores.chunks_exact_mut(keys).zip(logs).enumerate() {
             for s in row.iter_mut() {
-                *s = (*s * scale - log).exp_up_to_0();
+                *s = (*s * scale - log).exp_up_to_0::<FUSED>();
             }
             if causal {
                 row[(first + r + 1).min(keys)..].fill(T::ZERO);

@@ -89,7 +89,7 @@ fn level<T: Float>(a: &[T], b: &[T], y: &mut [T]) -> T {
 #[inline(always)]
 fn exp_sum<T: Float>(x: &[T], y: &mut [T]) -> T {
     for i in 0..y.len() {
-        y[i] = x[i].exp_up_to_0();
+        y[i] = x[i].exp_up_to_0::<false>();
     }
     fold(y, y, T::ZERO, |a, b| a + b, |y, _| y)
 }
@@ -121,7 +121,7 @@ simd! {
             next.fill(T::ZERO);
             for (&here, transitions) in here.iter().zip(transitions.chunks_exact(tags)) {
                 for ((next, &transition), &max) in next.iter_mut().zip(transitions).zip(&max) {
-                    *next += (here + transition - max).exp_up_to_0();
+                    *next += (here + transition - max).exp_up_to_0::<false>();
                 }
             }
             for (next, &max) in next.iter_mut().zip(&max) {

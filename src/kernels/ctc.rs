@@ -75,7 +75,7 @@ fn log_sum<T: Float>(a: T, b: T, c: T) -> T {
     let max = if c > larger { c } else { larger };
     // Where there is nothing but minus infinity, its difference with itself would be NaN.
     let max = if max == T::LOWEST { T::ZERO } else { max };
-    max + ((a - max).exp_up_to_0() + (b - max).exp_up_to_0() + (c - max).exp_up_to_0()).ln()
+    max + ((a - max).exp_up_to_0::<false>() + (b - max).exp_up_to_0::<false>() + (c - max).exp_up_to_0::<false>()).ln()
 }
 
 /// Takes the largest element away from all; returns it, and 0 where nothing is above minus infinity.
@@ -136,7 +136,7 @@ simd! {
             }
             level(&mut share);
             for share in &mut share {
-                *share = share.exp_up_to_0();
+                *share = share.exp_up_to_0::<false>();
             }
             let scale = grad / fold(&share, &share, T::ZERO, |a, b| a + b, |x, _| x);
             // SAFETY: the row is in `dx`, and no other sequence has it.

@@ -14,9 +14,9 @@ use std::mem::MaybeUninit;
 pub use super::strided::{MAX_RANK, View};
 
 simd! {
-    fn map_loop[T: Element, U, F: Fn(T) -> U](x: &[T], y: &mut [U], f: F) {
+    fn map_loop<FUSED>[T: Element, U, F: Fn(T) -> U, G: Fn(T) -> U](x: &[T], y: &mut [U], plain: F, fused: G) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = f(x);
+            *y = if FUSED { fused(x) } else { plain(x) };
         }
     }
 
@@ -32,9 +32,11 @@ simd! {
         }
     }
 
-    fn zip_mut_loop[T: Element, U: Copy, F: Fn(T, U) -> T](a: &mut [T], b: &[U], f: F) {
+    fn zip_mut_loop<FUSED>[T: Element, U: Copy, F: Fn(T, U) -> T, G: Fn(T, U) -> T](
+        a: &mut [T], b: &[U], plain: F, fused: G,
+    ) {
         for (a, &b) in a.iter_mut().zip(b) {
-            *a = f(*a, b);
+            *a = if FUSED { fused(*a, b) } else { plain(*a, b) };
         }
     }
 
@@ -55,8 +57,16 @@ type Loop3<'a, T, U, V, W> = &'a (dyn Fn(&[T], &[U], &[V], &mut [W]) + Sync);
 
 /// The loop of a function.
 pub(crate) fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Copy + Sync) -> impl Fn(&[T], &mut [U]) + Sync {
+    loop1_of(f, f)
+}
+
+/// The loop of a function in two forms, of which the instruction set has its pick: without fused multiply-adds, and with.
+pub(crate) fn loop1_of<T: Element, U: Element>(
+    plain: impl Fn(T) -> U + Copy + Sync,
+    fused: impl Fn(T) -> U + Copy + Sync,
+) -> impl Fn(&[T], &mut [U]) + Sync {
     let isa = isa();
-    move |x, y| map_loop(isa, x, y, f)
+    move |x, y| map_loop(isa, x, y, plain, fused)
 }
 
 /// The loop of a function of two operands.
@@ -147,9 +157,19 @@ pub(crate) fn run2<T: Element, U: Element, V: Element>(a: &[T], b: &[U], y: &mut
 /// Where the lengths differ.
 #[inline]
 pub fn zip_mut<T: Element, U: Element>(a: &mut [T], b: &[U], f: impl Fn(T, U) -> T + Copy + Send + Sync) {
+    zip_mut_of(a, b, f, f);
+}
+
+/// [`zip_mut`] of a function in two forms, as in [`loop1_of`].
+pub(crate) fn zip_mut_of<T: Element, U: Element>(
+    a: &mut [T],
+    b: &[U],
+    plain: impl Fn(T, U) -> T + Copy + Send + Sync,
+    fused: impl Fn(T, U) -> T + Copy + Send + Sync,
+) {
     assert_eq!(a.len(), b.len(), "zip_mut: lengths differ");
     let isa = isa();
-    run1(b, a, &|b, a| zip_mut_loop(isa, a, b, f));
+    run1(b, a, &|b, a| zip_mut_loop(isa, a, b, plain, fused));
 }
 
 /// `y[i] = f(a[i], b[i], c[i])`.

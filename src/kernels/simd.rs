@@ -92,29 +92,47 @@ pub fn with_isa<R>(isa: Isa, f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Carries what a kernel's body calls `FUSED`.
+#[derive(Clone, Copy)]
+pub(crate) struct Fused<const YES: bool>;
+
+/// The name is there for the macro alone, which writes this where a name was given.
+#[inline(always)]
+pub(crate) fn fused<const YES: bool>(_name: &str) -> Fused<YES> {
+    Fused
+}
+
 /// Compiles a function once per instruction set and calls the one that its first argument names.
 ///
 /// Generics stand in square brackets: `simd! { pub fn scale[T: Number](x: &mut [T], by: T) { ... } }`. The body runs on
 /// the caller's thread. The compiled function takes the [`Isa`] first: the entry of a kernel asks [`isa`] once, and hands
 /// it to the work that it gives to other threads. The first of the generics is the element type, which has a say in
-/// what is compiled ([`Element::on`](crate::element::Element::on)).
+/// what is compiled ([`Element::on`](crate::element::Element::on)). Before them `<FUSED>` may stand, which in the body tells
+/// whether the instruction set has fused multiply-adds, for the functions of [`math`](super::math).
 macro_rules! simd {
     ($(
         $(#[$meta:meta])*
-        $vis:vis fn $name:ident [$T:ident : $($generics:tt)*] ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
+        $vis:vis fn $name:ident $(<$FUSED:ident>)? [$T:ident : $($generics:tt)*] ($($arg:ident : $ty:ty),* $(,)?)
+            $(-> $ret:ty)? $body:block
     )+) => {$(
         $(#[$meta])*
         #[allow(clippy::too_many_arguments, reason = "kernels take slices and sizes")]
         #[allow(unused_unsafe, reason = "without these instruction sets the versions are plain functions")]
         $vis fn $name<$T: $($generics)*>(isa: $crate::kernels::simd::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
-            fn body<$T: $($generics)*>($($arg: $ty),*) $(-> $ret)? $body
+            fn body<$(const $FUSED: bool,)? $T: $($generics)*>(
+                $(_: $crate::kernels::simd::Fused<$FUSED>,)? $($arg: $ty),*
+            ) $(-> $ret)? $body
 
             #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma"))]
-            fn avx512<$T: $($generics)*>($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            fn avx512<$T: $($generics)*>($($arg: $ty),*) $(-> $ret)? {
+                body($($crate::kernels::simd::fused::<true>(stringify!($FUSED)),)? $($arg),*)
+            }
 
             #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
-            fn avx2<$T: $($generics)*>($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            fn avx2<$T: $($generics)*>($($arg: $ty),*) $(-> $ret)? {
+                body($($crate::kernels::simd::fused::<true>(stringify!($FUSED)),)? $($arg),*)
+            }
 
             $T::on(
                 isa,
@@ -123,7 +141,7 @@ macro_rules! simd {
                 |($($arg,)*)| unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 |($($arg,)*)| unsafe { avx2($($arg),*) },
-                |($($arg,)*)| body($($arg),*),
+                |($($arg,)*)| body($($crate::kernels::simd::fused::<false>(stringify!($FUSED)),)? $($arg),*),
             )
         }
     )+};

@@ -2,7 +2,8 @@
 //!
 //! A row's derivative is compiled twice from the same text: on numbers, fused with the product with the upstream
 //! gradient, and on tensors, where it is recorded for second order. So it may only use what both have: operators, the
-//! functions of this table that [`Float`] has too, and `like(c)`, a constant of the same kind.
+//! functions of this table that [`Float`] has too, and `like(c)`, a constant of the same kind. The functions that end in
+//! `_as::<FUSED>` take fused multiply-adds where the instruction set has them: on numbers, texts are compiled for both.
 
 use crate::autograd::{Pull, is_recording, record_op};
 use crate::element::Float;
@@ -17,6 +18,15 @@ const FRAC_1_SQRT_2PI: f64 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * 0.5;
 /// The cubic coefficient in the tanh form of GELU (Hendrycks and Gimpel, 2016).
 const GELU_CUBIC: f64 = 0.044715;
 
+/// A row's text where `FUSED` is one or the other.
+macro_rules! with {
+    ($fused:literal, $text:expr) => {{
+        #[allow(dead_code, reason = "few rows ask for it")]
+        const FUSED: bool = $fused;
+        $text
+    }};
+}
+
 /// Rows: `name(arguments): |x| value, of_x |x| derivative;` or `of_y |y| derivative`, whichever the derivative is a function
 /// of; that one is saved.
 macro_rules! unary {
@@ -26,17 +36,18 @@ macro_rules! unary {
             #[inline(never)]
             #[track_caller]
             pub fn $name(&self $(, $arg: f64)*) -> Tensor<T> {
-                let y = self.map_to(move |$x: T| $value);
+                let y = self.map_to_of(move |$x: T| with!(false, $value), move |$x: T| with!(true, $value));
                 let saved = is_recording().then(|| $of(self, &y));
                 record_op(stringify!($name), y, [self], || {
                     let saved = saved.expect("saved while recording");
                     move |pull: Pull<T>| {
                         if is_recording() {
                             let $v = &saved.attached(&pull);
-                            let slope: Tensor<T> = $derivative;
+                            let slope: Tensor<T> = with!(false, $derivative);
                             return [Some(&pull.grad * slope)];
                         }
-                        [Some(fused(pull.grad, &saved.values, move |grad: T, $v: T| grad * $derivative))]
+                        let plain = move |grad: T, $v: T| grad * with!(false, $derivative);
+                        [Some(pulled(pull.grad, &saved.values, plain, move |grad, $v| grad * with!(true, $derivative)))]
                     }
                 })
             }
@@ -55,10 +66,10 @@ macro_rules! unary {
 
 unary! {
     /// `e^x`; `dy/dx = y`.
-    exp(): |x| x.exp(), of_y |y| y * y.like(1.0);
+    exp(): |x| x.exp_as::<FUSED>(), of_y |y| y * y.like(1.0);
 
     /// `e^x - 1`, exact near 0; `dy/dx = y + 1`.
-    expm1(): |x| x.exp_m1(), of_y |y| y + y.like(1.0);
+    expm1(): |x| x.exp_m1_as::<FUSED>(), of_y |y| y + y.like(1.0);
 
     /// The natural logarithm; `dy/dx = 1 / x`.
     log(): |x| x.ln(), of_x |x| x.reciprocal();
@@ -107,19 +118,19 @@ unary! {
     cos(): |x| x.cos(), of_x |x| -x.sin();
 
     /// The hyperbolic tangent; `dy/dx = 1 - y^2`.
-    tanh(): |x| x.tanh(), of_y |y| y.like(1.0) - y * y;
+    tanh(): |x| x.tanh_as::<FUSED>(), of_y |y| y.like(1.0) - y * y;
 
     /// The logistic function `1 / (1 + e^-x)`; `dy/dx = y (1 - y)`.
-    sigmoid(): |x| x.sigmoid(), of_y |y| y * (y.like(1.0) - y);
+    sigmoid(): |x| x.sigmoid_as::<FUSED>(), of_y |y| y * (y.like(1.0) - y);
 
     /// `log sigmoid x = -log(1 + e^-x)`, stable for any `x`; `dy/dx = sigmoid(-x)`.
-    log_sigmoid(): |x| -(-x).softplus(), of_x |x| (-x).sigmoid();
+    log_sigmoid(): |x| -(-x).softplus(), of_x |x| (-x).sigmoid_as::<FUSED>();
 
     /// The Gauss error function; `dy/dx = 2 / sqrt(pi) e^(-x^2)`.
-    erf(): |x| x.erf(), of_x |x| (-(x * x)).exp() * x.like(FRAC_2_SQRT_PI);
+    erf(): |x| x.erf_as::<FUSED>(), of_x |x| (-(x * x)).exp_as::<FUSED>() * x.like(FRAC_2_SQRT_PI);
 
     /// The normal distribution function `(1 + erf(x / sqrt 2)) / 2`; `dy/dx = e^(-x^2 / 2) / sqrt(2 pi)`.
-    ndtr(): |x| x.ndtr(), of_x |x| (x * x * x.like(-0.5)).exp() * x.like(FRAC_1_SQRT_2PI);
+    ndtr(): |x| x.ndtr_as::<FUSED>(), of_x |x| (x * x * x.like(-0.5)).exp_as::<FUSED>() * x.like(FRAC_1_SQRT_2PI);
 
     /// `log |Gamma(x)|`, the logarithm of the gamma function, infinite at 0 and at the negative whole numbers;
     /// `dy/dx = psi(x)`, [`Tensor::digamma`].
@@ -140,25 +151,27 @@ unary! {
         of_x |x| x.heaviside() + (x.like(1.0) - x.heaviside()) * x.like(slope);
 
     /// `x` for `x > 0`, else `alpha (e^x - 1)` (Clevert et al., 2016); `dy/dx = 1` or `alpha e^x`.
-    elu(alpha): |x| if x > T::ZERO { x } else { x.exp_m1() * T::of(alpha) },
-        of_x |x| x.heaviside() + (x.like(1.0) - x.heaviside()) * (-(-x).relu()).exp() * x.like(alpha);
+    elu(alpha): |x| if x > T::ZERO { x } else { x.exp_m1_as::<FUSED>() * T::of(alpha) },
+        of_x |x| x.heaviside() + (x.like(1.0) - x.heaviside()) * (-(-x).relu()).exp_as::<FUSED>() * x.like(alpha);
 
     /// `log(1 + e^x)`, stable for any `x`; `dy/dx = sigmoid x`.
-    softplus(): |x| x.softplus(), of_x |x| x.sigmoid();
+    softplus(): |x| x.softplus(), of_x |x| x.sigmoid_as::<FUSED>();
 
     /// `x sigmoid x`, also called swish; `dy/dx = s + x s (1 - s)` with `s = sigmoid x`.
-    silu(): |x| x * x.sigmoid(), of_x |x| x.sigmoid() * (x.like(1.0) + x * (x.like(1.0) - x.sigmoid()));
+    silu(): |x| x * x.sigmoid_as::<FUSED>(),
+        of_x |x| x.sigmoid_as::<FUSED>() * (x.like(1.0) + x * (x.like(1.0) - x.sigmoid_as::<FUSED>()));
 
     /// `x Phi(x)` with the normal distribution function [`Tensor::ndtr`] (Hendrycks and Gimpel, 2016);
     /// `dy/dx = Phi(x) + x phi(x)`.
-    gelu(): |x| x * x.ndtr(), of_x |x| x.ndtr() + x * (x * x * x.like(-0.5)).exp() * x.like(FRAC_1_SQRT_2PI);
+    gelu(): |x| x * x.ndtr_as::<FUSED>(),
+        of_x |x| x.ndtr_as::<FUSED>() + x * (x * x * x.like(-0.5)).exp_as::<FUSED>() * x.like(FRAC_1_SQRT_2PI);
 
     /// GELU's approximation `x (1 + tanh u) / 2`, `u = sqrt(2 / pi) (x + 0.044715 x^3)`;
     /// `dy/dx = (1 + tanh u) / 2 + x (1 - tanh^2 u) u' / 2`.
-    gelu_tanh(): |x| x * T::of(0.5) * (T::ONE + gelu_inner(x).tanh()),
-        of_x |x| x.like(0.5) * (x.like(1.0) + (x * (x.like(SQRT_2_OVER_PI) + x * x * x.like(SQRT_2_OVER_PI * GELU_CUBIC))).tanh())
+    gelu_tanh(): |x| x * T::of(0.5) * (T::ONE + gelu_inner(x).tanh_as::<FUSED>()),
+        of_x |x| x.like(0.5) * (x.like(1.0) + (x * (x.like(SQRT_2_OVER_PI) + x * x * x.like(SQRT_2_OVER_PI * GELU_CUBIC))).tanh_as::<FUSED>())
             + x * x.like(0.5)
-                * (x.like(1.0) - (x * (x.like(SQRT_2_OVER_PI) + x * x * x.like(SQRT_2_OVER_PI * GELU_CUBIC))).tanh().square())
+                * (x.like(1.0) - (x * (x.like(SQRT_2_OVER_PI) + x * x * x.like(SQRT_2_OVER_PI * GELU_CUBIC))).tanh_as::<FUSED>().square())
                 * (x.like(SQRT_2_OVER_PI) + x * x * x.like(3.0 * SQRT_2_OVER_PI * GELU_CUBIC));
 
     /// `x`, at least `min` and at most `max`; `dy/dx = 1` inside and at the limits, 0 outside. Infinite limits are none.
@@ -198,11 +211,37 @@ pub(super) fn relu_grad<T: Float>(grad: Tensor<T>, y: &Tensor<T>) -> Tensor<T> {
     if is_recording() {
         return &grad * y.heaviside();
     }
-    fused(grad, y, |grad, y| grad * y.heaviside())
+    let f = |grad: T, y: T| grad * y.heaviside();
+    pulled(grad, y, f, f)
 }
 
-/// `f(grad, saved)` element by element; in place where nobody else holds the gradient, else in a copy.
-fn fused<T: Float>(mut grad: Tensor<T>, saved: &Tensor<T>, f: impl Fn(T, T) -> T + Copy + Send + Sync) -> Tensor<T> {
-    elementwise::zip_mut(grad.make_mut(), saved.packed().elements(), f);
+/// `f(grad, saved)` element by element, with an `f` in two forms, without fused multiply-adds and with; in place where nobody
+/// else holds the gradient, else in a copy.
+fn pulled<T: Float>(
+    mut grad: Tensor<T>,
+    saved: &Tensor<T>,
+    plain: impl Fn(T, T) -> T + Copy + Send + Sync,
+    fused: impl Fn(T, T) -> T + Copy + Send + Sync,
+) -> Tensor<T> {
+    elementwise::zip_mut_of(grad.make_mut(), saved.packed().elements(), plain, fused);
     grad
+}
+
+/// What [`Float`] has under these names: texts call them on tensors too, whose functions choose for themselves.
+impl<T: Float> Tensor<T> {
+    fn exp_as<const FUSED: bool>(&self) -> Tensor<T> {
+        self.exp()
+    }
+
+    fn tanh_as<const FUSED: bool>(&self) -> Tensor<T> {
+        self.tanh()
+    }
+
+    fn sigmoid_as<const FUSED: bool>(&self) -> Tensor<T> {
+        self.sigmoid()
+    }
+
+    fn ndtr_as<const FUSED: bool>(&self) -> Tensor<T> {
+        self.ndtr()
+    }
 }

@@ -201,6 +201,16 @@ impl<T: Element> Tensor<T> {
         self.loop1(&elementwise::loop1(f))
     }
 
+    /// [`Tensor::map_to`] of a function in two forms, without fused multiply-adds and with.
+    #[inline]
+    pub(crate) fn map_to_of<U: Element>(
+        &self,
+        plain: impl Fn(T) -> U + Copy + Send + Sync,
+        fused: impl Fn(T) -> U + Copy + Send + Sync,
+    ) -> Tensor<U> {
+        self.loop1(&elementwise::loop1_of(plain, fused))
+    }
+
     fn loop1<U: Element>(&self, run: Loop1<T, U>) -> Tensor<U> {
         Tensor::build(self.dims(), |y| {
             if self.is_contiguous() {

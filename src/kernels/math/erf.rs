@@ -1,15 +1,15 @@
 //! The Gauss error function `2 / sqrt(pi) * integral of e^(-t^2) from 0 to x`.
 
 use super::exponential::{exp_m1_inside, half_exp2};
-use super::polynomial;
+use super::{polynomial, series};
 
 /// The error function of `f32`: `1 - e^-g(|x|)`, with a polynomial `g = -ln(1 - erf)`. Its first coefficient is 1.128..;
 /// the 1 of it is kept apart, so that for small `x` only the rest is rounded.
 #[inline(always)]
-pub fn erf(x: f32) -> f32 {
+pub fn erf<const FUSED: bool>(x: f32) -> f32 {
     // From 3.92 on the nearest number to erf is 1.
     let a = if x.abs() > 3.95 { 3.95 } else { x.abs() };
-    let rest = polynomial(
+    let rest = series::<FUSED, _>(
         a,
         [
             0.128_379_171_6,
@@ -23,7 +23,7 @@ pub fn erf(x: f32) -> f32 {
             -9.256_256_333e-6,
         ],
     );
-    exp_m1_inside(-a, -(a * rest)).copysign(x)
+    exp_m1_inside::<FUSED>(-a, -(a * rest)).copysign(x)
 }
 
 /// The normal distribution function `(1 + erf(x / sqrt 2)) / 2` of `f32`, off by at most 1.25 2^-24 anywhere: what lies below
@@ -31,9 +31,9 @@ pub fn erf(x: f32) -> f32 {
 ///
 /// Its users multiply by it or add to it: the relative error of small values does not matter to them.
 #[inline(always)]
-pub fn ndtr(x: f32) -> f32 {
+pub fn ndtr<const FUSED: bool>(x: f32) -> f32 {
     let a = if x.abs() > LAST { LAST } else { x.abs() };
-    let exponent = a * polynomial(
+    let exponent = a * series::<FUSED, _>(
         a,
         [
             -1.151_105_205,
@@ -46,7 +46,7 @@ pub fn ndtr(x: f32) -> f32 {
             -2.834_912_54e-6,
         ],
     );
-    let tail = half_exp2(exponent);
+    let tail = half_exp2::<FUSED>(exponent);
     let tail = if x.abs() > LAST { 0.0 } else { tail };
     if x > 0.0 { 1.0 - tail } else { tail }
 }

@@ -69,7 +69,7 @@ pub fn ln_1p(x: f32) -> f32 {
 /// `ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|)`.
 #[inline(always)]
 pub fn softplus(x: f32) -> f32 {
-    let e = exp_of_negative(x);
+    let e = exp_of_negative::<false>(x);
     // As in `ln_1p`; 1 + e lies between 1 and 2, so k is 0 or 1.
     let upper = e > SQRT_2 - 1.0;
     let f = if upper { e * 0.5 - 0.5 } else { e };

@@ -5,17 +5,22 @@ use crate::kernels::testing::on_every_machine;
 type Function = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f64);
 
 /// Name, function, the same in `f64`, and the largest error in units in the last place.
-const FUNCTIONS: [Function; 10] = [
-    ("exp", exp, f64::exp, 0.8),
-    ("exp_m1", exp_m1, f64::exp_m1, 1.75),
+const FUNCTIONS: [Function; 15] = [
+    ("exp", exp::<false>, f64::exp, 0.8),
+    ("exp, fused", exp::<true>, f64::exp, 0.8),
+    ("exp_m1", exp_m1::<false>, f64::exp_m1, 1.75),
+    ("exp_m1, fused", exp_m1::<true>, f64::exp_m1, 1.75),
     ("ln", ln, f64::ln, 1.0),
     ("ln_1p", ln_1p, f64::ln_1p, 1.5),
     ("sin", sin, f64::sin, 0.51),
     ("cos", cos, f64::cos, 0.51),
-    ("tanh", tanh, f64::tanh, 1.75),
-    ("sigmoid", sigmoid, sigmoid_f64, 2.0),
+    ("tanh", tanh::<false>, f64::tanh, 1.75),
+    ("tanh, fused", tanh::<true>, f64::tanh, 1.75),
+    ("sigmoid", sigmoid::<false>, sigmoid_f64, 2.0),
+    ("sigmoid, fused", sigmoid::<true>, sigmoid_f64, 2.0),
     ("softplus", softplus, softplus_f64, 2.0),
-    ("erf", erf, erf_f64, 1.75),
+    ("erf", erf::<false>, erf_f64, 1.75),
+    ("erf, fused", erf::<true>, erf_f64, 1.75),
 ];
 
 /// The distance of `y` from the exact value in units in the last place of the latter.
@@ -90,29 +95,41 @@ fn every_function_is_within_its_bound_over_all_magnitudes() {
 
 #[test]
 fn exp_up_to_0_is_within_its_bound_where_results_are_normal_numbers_and_0_below() {
-    for x in arguments().filter(|&x| x <= 0.0) {
-        let (y, exact) = (exp_up_to_0(x), f64::from(x).exp());
-        let bound = if x < -87.3 { f64::from(f32::MIN_POSITIVE) * 1.1 } else { 0.0 };
-        assert!(ulps(y, exact) <= 1.25 || (y == 0.0 && exact < bound), "exp({x:e}) = {y:e}, expected {exact:e}");
+    for f in [exp_up_to_0::<false>, exp_up_to_0::<true>] {
+        for x in arguments().filter(|&x| x <= 0.0) {
+            let (y, exact) = (f(x), f64::from(x).exp());
+            let bound = if x < -87.3 { f64::from(f32::MIN_POSITIVE) * 1.1 } else { 0.0 };
+            assert!(ulps(y, exact) <= 1.25 || (y == 0.0 && exact < bound), "exp({x:e}) = {y:e}, expected {exact:e}");
+        }
+        assert_eq!([f(0.0), f(-0.0), f(f32::NEG_INFINITY)], [1.0, 1.0, 0.0]);
+        assert!(f(f32::NAN).is_nan());
     }
-    assert_eq!([exp_up_to_0(0.0), exp_up_to_0(-0.0), exp_up_to_0(f32::NEG_INFINITY)], [1.0, 1.0, 0.0]);
-    assert!(exp_up_to_0(f32::NAN).is_nan());
 }
 
 #[test]
 fn the_normal_distribution_function_is_within_its_bound_over_all_magnitudes() {
-    for x in arguments().filter(|x| !x.is_nan()) {
-        let (y, exact) = (ndtr(x), ndtr_f64(f64::from(x)));
-        assert!((f64::from(y) - exact).abs() <= 1.25 / f64::from(1 << 24), "ndtr({x:e}) = {y:e}, expected {exact:e}");
+    for f in [ndtr::<false>, ndtr::<true>] {
+        for x in arguments().filter(|x| !x.is_nan()) {
+            let (y, exact) = (f(x), ndtr_f64(f64::from(x)));
+            assert!(
+                (f64::from(y) - exact).abs() <= 1.25 / f64::from(1 << 24),
+                "ndtr({x:e}) = {y:e}, expected {exact:e}"
+            );
+        }
+        assert_eq!([f(0.0), f(f32::INFINITY), f(f32::NEG_INFINITY), f(-6.0)], [0.5, 1.0, 0.0, 0.0]);
+        assert!(f(f32::NAN).is_nan());
     }
-    assert_eq!([ndtr(0.0), ndtr(f32::INFINITY), ndtr(f32::NEG_INFINITY), ndtr(-6.0)], [0.5, 1.0, 0.0, 0.0]);
-    assert!(ndtr(f32::NAN).is_nan());
 }
 
 #[test]
 fn every_machine_gives_the_bits_of_the_plain_function() {
     let x: Vec<f32> = arguments().step_by(101).collect();
-    let more: [Function; 2] = [("ndtr", ndtr, ndtr_f64, 0.0), ("exp_up_to_0", exp_up_to_0, f64::exp, 0.0)];
+    let more: [Function; 4] = [
+        ("ndtr", ndtr::<false>, ndtr_f64, 0.0),
+        ("ndtr, fused", ndtr::<true>, ndtr_f64, 0.0),
+        ("exp_up_to_0", exp_up_to_0::<false>, f64::exp, 0.0),
+        ("exp_up_to_0, fused", exp_up_to_0::<true>, f64::exp, 0.0),
+    ];
     for (name, f, ..) in FUNCTIONS.into_iter().chain(more) {
         let plain: Vec<u32> = x.iter().map(|&x| f(x).to_bits()).collect();
         let results = on_every_machine(
@@ -120,18 +137,25 @@ fn every_machine_gives_the_bits_of_the_plain_function() {
                 let mut y = vec![0.0; x.len()];
                 // Not through the pointer in the table: these loops are to be compiled for each instruction set.
                 match name {
-                    "exp" => map(&x, &mut y, exp),
-                    "exp_m1" => map(&x, &mut y, exp_m1),
+                    "exp" => map(&x, &mut y, exp::<false>),
+                    "exp, fused" => map(&x, &mut y, exp::<true>),
+                    "exp_m1" => map(&x, &mut y, exp_m1::<false>),
+                    "exp_m1, fused" => map(&x, &mut y, exp_m1::<true>),
                     "ln" => map(&x, &mut y, ln),
                     "ln_1p" => map(&x, &mut y, ln_1p),
                     "sin" => map(&x, &mut y, sin),
                     "cos" => map(&x, &mut y, cos),
-                    "tanh" => map(&x, &mut y, tanh),
-                    "sigmoid" => map(&x, &mut y, sigmoid),
+                    "tanh" => map(&x, &mut y, tanh::<false>),
+                    "tanh, fused" => map(&x, &mut y, tanh::<true>),
+                    "sigmoid" => map(&x, &mut y, sigmoid::<false>),
+                    "sigmoid, fused" => map(&x, &mut y, sigmoid::<true>),
                     "softplus" => map(&x, &mut y, softplus),
-                    "erf" => map(&x, &mut y, erf),
-                    "ndtr" => map(&x, &mut y, ndtr),
-                    "exp_up_to_0" => map(&x, &mut y, exp_up_to_0),
+                    "erf" => map(&x, &mut y, erf::<false>),
+                    "erf, fused" => map(&x, &mut y, erf::<true>),
+                    "ndtr" => map(&x, &mut y, ndtr::<false>),
+                    "ndtr, fused" => map(&x, &mut y, ndtr::<true>),
+                    "exp_up_to_0" => map(&x, &mut y, exp_up_to_0::<false>),
+                    "exp_up_to_0, fused" => map(&x, &mut y, exp_up_to_0::<true>),
                     _ => unreachable!("{name} is not in the table"),
                 }
                 y
@@ -147,8 +171,9 @@ fn every_machine_gives_the_bits_of_the_plain_function() {
     }
 }
 
-#[test]
-fn zeros_keep_their_sign_and_limits_are_exact() {
+fn zeros_and_limits<const FUSED: bool>() {
+    let (exp, exp_m1, tanh) = (exp::<FUSED>, exp_m1::<FUSED>, tanh::<FUSED>);
+    let (erf, sigmoid) = (erf::<FUSED>, sigmoid::<FUSED>);
     for f in [exp_m1, ln_1p, sin, tanh, erf] {
         assert_eq!([f(0.0).to_bits(), f(-0.0).to_bits()], [0.0f32.to_bits(), (-0.0f32).to_bits()]);
     }
@@ -164,6 +189,12 @@ fn zeros_keep_their_sign_and_limits_are_exact() {
     for y in [sin(inf), cos(inf), ln(-1.0), ln(low), ln_1p(-1.5), ln_1p(low)] {
         assert!(y.is_nan());
     }
+}
+
+#[test]
+fn zeros_keep_their_sign_and_limits_are_exact() {
+    zeros_and_limits::<false>();
+    zeros_and_limits::<true>();
     for (_, f, ..) in FUNCTIONS {
         assert!(f(f32::NAN).is_nan() && f(-f32::NAN).is_nan());
     }

@@ -5,11 +5,11 @@ use crate::kernels::simd::simd;
 
 simd! {
     /// `x = tanh x` or `max(x, 0)`.
-    pub(super) fn plain[T: Float](gates: &mut [T], h: &mut [T], relu: bool) {
+    pub(super) fn plain<FUSED>[T: Float](gates: &mut [T], h: &mut [T], relu: bool) {
         if relu {
             gates.iter_mut().for_each(|x| *x = x.relu());
         } else {
-            gates.iter_mut().for_each(|x| *x = x.tanh());
+            gates.iter_mut().for_each(|x| *x = x.tanh_as::<FUSED>());
         }
         h.copy_from_slice(gates);
     }
@@ -28,22 +28,22 @@ simd! {
     }
 
     /// `gates` holds the sums for i, f, g, o and then their values; `c = f c' + i g`, `h = o tanh c`.
-    pub(super) fn lstm[T: Float](gates: &mut [T], c_before: &[T], c: &mut [T], h: &mut [T]) {
+    pub(super) fn lstm<FUSED>[T: Float](gates: &mut [T], c_before: &[T], c: &mut [T], h: &mut [T]) {
         let n = h.len();
-        gates[..2 * n].iter_mut().for_each(|x| *x = x.sigmoid());
-        gates[2 * n..3 * n].iter_mut().for_each(|x| *x = x.tanh());
-        gates[3 * n..].iter_mut().for_each(|x| *x = x.sigmoid());
+        gates[..2 * n].iter_mut().for_each(|x| *x = x.sigmoid_as::<FUSED>());
+        gates[2 * n..3 * n].iter_mut().for_each(|x| *x = x.tanh_as::<FUSED>());
+        gates[3 * n..].iter_mut().for_each(|x| *x = x.sigmoid_as::<FUSED>());
         let (i, f, g, o) = (&gates[..n], &gates[n..2 * n], &gates[2 * n..3 * n], &gates[3 * n..4 * n]);
         let (c, c_before) = (&mut c[..n], &c_before[..n]);
         for j in 0..n {
             let value = f[j] * c_before[j] + i[j] * g[j];
             c[j] = value;
-            h[j] = o[j] * value.tanh();
+            h[j] = o[j] * value.tanh_as::<FUSED>();
         }
     }
 
     /// The gradients of the four sums from `dh` and `dc`, which becomes that of the cell state before.
-    pub(super) fn lstm_back[T: Float](
+    pub(super) fn lstm_back<FUSED>[T: Float](
         gates: &[T], c_before: &[T], c: &[T], dh: &[T], dc: &mut [T], di: &mut [T], df: &mut [T], dg: &mut [T], do_: &mut [T],
     ) {
         let n = c.len();
@@ -51,7 +51,7 @@ simd! {
         let (c_before, dh, dc) = (&c_before[..n], &dh[..n], &mut dc[..n]);
         let (di, df, dg, do_) = (&mut di[..n], &mut df[..n], &mut dg[..n], &mut do_[..n]);
         for j in 0..n {
-            let t = c[j].tanh();
+            let t = c[j].tanh_as::<FUSED>();
             let d = dc[j] + dh[j] * o[j] * (T::ONE - t * t);
             do_[j] = dh[j] * t * (o[j] * (T::ONE - o[j]));
             di[j] = d * g[j] * (i[j] * (T::ONE - i[j]));
@@ -62,22 +62,22 @@ simd! {
     }
 
     /// `h = o tanh c`, again.
-    pub(super) fn lstm_output[T: Float](o: &[T], c: &[T], h: &mut [T]) {
+    pub(super) fn lstm_output<FUSED>[T: Float](o: &[T], c: &[T], h: &mut [T]) {
         for ((h, &o), &c) in h.iter_mut().zip(o).zip(c) {
-            *h = o * c.tanh();
+            *h = o * c.tanh_as::<FUSED>();
         }
     }
 
     /// `gates` holds q and the sums for r, z, n; q gets its bias, the others their values:
     /// `n = tanh(n + r q)`, `h = (1 - z) n + z h'`.
-    pub(super) fn gru[T: Float](gates: &mut [T], q_bias: &[T], h_before: &[T], h: &mut [T]) {
+    pub(super) fn gru<FUSED>[T: Float](gates: &mut [T], q_bias: &[T], h_before: &[T], h: &mut [T]) {
         let k = h.len();
         gates[..k].iter_mut().zip(q_bias).for_each(|(q, &b)| *q += b);
-        gates[k..3 * k].iter_mut().for_each(|x| *x = x.sigmoid());
+        gates[k..3 * k].iter_mut().for_each(|x| *x = x.sigmoid_as::<FUSED>());
         let (others, n) = gates.split_at_mut(3 * k);
         let (q, r, z) = (&others[..k], &others[k..2 * k], &others[2 * k..3 * k]);
         for ((n, &r), &q) in n.iter_mut().zip(r).zip(q) {
-            *n = (*n + r * q).tanh();
+            *n = (*n + r * q).tanh_as::<FUSED>();
         }
         for (((h, &n), &z), &before) in h.iter_mut().zip(&*n).zip(z).zip(h_before) {
             *h = n + z * (before - n);

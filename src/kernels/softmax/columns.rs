@@ -44,7 +44,7 @@ fn largest<T: Float>(n: usize, stride: usize, x: &[T], max: &mut [T]) {
 }
 
 simd! {
-    pub(super) fn normalize[T: Float, P: Fn(T) -> T, F: Fn(T, T, T, T) -> T](
+    pub(super) fn normalize<FUSED>[T: Float, P: Fn(T) -> T, F: Fn(T, T, T, T) -> T](
         x: &[T], y: Columns<T>, prepare: P, finish: F,
     ) {
         let mut y = y;
@@ -55,7 +55,7 @@ simd! {
         for j in 0..n {
             let (x, y) = (&x[j * stride..][..width], y.row(j));
             for (((y, &x), &max), sum) in y.iter_mut().zip(x).zip(&*max).zip(&mut *sum) {
-                *y = (x - max).exp_up_to_0();
+                *y = (x - max).exp_up_to_0::<FUSED>();
                 *sum += *y;
             }
         }
@@ -90,7 +90,7 @@ simd! {
     }
 
     /// Of `n` rows, `stride` apart, to the one row of `y`.
-    pub(super) fn logsumexp[T: Float](n: usize, stride: usize, x: &[T], y: Columns<T>) {
+    pub(super) fn logsumexp<FUSED>[T: Float](n: usize, stride: usize, x: &[T], y: Columns<T>) {
         let mut y = y;
         let y = y.row(0);
         let (mut max, mut sum) = ([T::ZERO; COLUMNS], [T::ZERO; COLUMNS]);
@@ -100,7 +100,7 @@ simd! {
         for j in 0..n {
             let x = &x[j * stride..][..max.len()];
             for ((sum, &x), &max) in sum.iter_mut().zip(x).zip(&*max) {
-                *sum += (x - max).exp();
+                *sum += (x - max).exp_as::<FUSED>();
             }
         }
         for ((y, &max), &sum) in y.iter_mut().zip(&*max).zip(&*sum) {

@@ -77,10 +77,10 @@ impl<T: Float> Targets<'_, T> {
 }
 
 simd! {
-    fn losses_of[T: Float](
+    fn losses_of<FUSED>[T: Float](
         classes: usize, x: &[T], targets: Targets<T>, spread: T, total: T, losses: &mut [T], stats: &mut [[T; 2]],
     ) {
-        row_sums(classes, x, |max| max, T::exp_up_to_0, |row, max, sum| {
+        row_sums(classes, x, |max| max, T::exp_up_to_0::<FUSED>, |row, max, sum| {
             stats[row] = [max, sum];
             let label = targets.labels[row];
             if label == targets.ignore_index {
@@ -100,12 +100,12 @@ simd! {
         });
     }
 
-    fn gradients_of[T: Float](
+    fn gradients_of<FUSED>[T: Float](
         classes: usize, x: &[T], targets: Targets<T>, spread: T, total: T, stats: &[[T; 2]], grad: &[T], dx: &mut [T],
     ) {
         let rows = block(classes);
         for (i, (x, dx)) in x.chunks(rows * classes).zip(dx.chunks_mut(rows * classes)).enumerate() {
-            exp_rows(classes, x, dx, |row| stats[i * rows + row][0], T::exp_up_to_0);
+            exp_rows(classes, x, dx, |row| stats[i * rows + row][0], T::exp_up_to_0::<FUSED>);
             for (row, dx) in dx.chunks_exact_mut(classes).enumerate() {
                 let row = i * rows + row;
                 let (label, sum, grad) = (targets.labels[row], stats[row][1], grad[row]);

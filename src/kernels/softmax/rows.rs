@@ -118,7 +118,7 @@ pub(super) fn row_sums<T: Float>(
 }
 
 simd! {
-    pub(super) fn normalize[T: Float, P: Fn(T) -> T, F: Fn(T, T, T, T) -> T](
+    pub(super) fn normalize<FUSED>[T: Float, P: Fn(T) -> T, F: Fn(T, T, T, T) -> T](
         n: usize, x: &[T], y: &mut [T], prepare: P, finish: F,
     ) {
         let mut maxima = [T::ZERO; ROWS];
@@ -127,7 +127,7 @@ simd! {
             for (max, x) in maxima.iter_mut().zip(x.chunks_exact(n)) {
                 *max = largest(x);
             }
-            exp_rows(n, x, y, |row| maxima[row], T::exp_up_to_0);
+            exp_rows(n, x, y, |row| maxima[row], T::exp_up_to_0::<FUSED>);
             for ((x, y), &max) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).zip(&maxima) {
                 let scale = prepare(sum(y));
                 for (y, &x) in y.iter_mut().zip(x) {
@@ -148,7 +148,7 @@ simd! {
         }
     }
 
-    pub(super) fn logsumexp[T: Float](n: usize, x: &[T], y: &mut [T]) {
-        row_sums(n, x, super::finite, T::exp, |row, max, sum| y[row] = super::unshifted(max, sum));
+    pub(super) fn logsumexp<FUSED>[T: Float](n: usize, x: &[T], y: &mut [T]) {
+        row_sums(n, x, super::finite, T::exp_as::<FUSED>, |row, max, sum| y[row] = super::unshifted(max, sum));
     }
 }
