@@ -84,3 +84,25 @@ pub(super) fn in_steps(far: bool, n: usize, streams: &[Stream], work: &mut dyn F
         work(start..(start + STEP).min(n));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also where the processor at hand never goes in steps.
+    #[test]
+    fn steps_are_the_whole_in_order() {
+        for n in [0, 1, STEP, STEP + 1, 5 * STEP - 1] {
+            let x = vec![1.0_f32; n];
+            for far in [false, true] {
+                let mut at = 0;
+                in_steps(far, n, &[Stream::of(&x), Stream::of(&x)], &mut |range| {
+                    assert_eq!(range.start, at, "{n}");
+                    assert!(!far || range.len() <= STEP, "{n}: {range:?}");
+                    at = range.end;
+                });
+                assert_eq!(at, n);
+            }
+        }
+    }
+}
