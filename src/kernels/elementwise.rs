@@ -14,7 +14,13 @@ use std::mem::MaybeUninit;
 pub use super::strided::{MAX_RANK, View};
 
 simd! {
-    fn map_loop<FUSED>[T: Element, U, F: Fn(T) -> U, G: Fn(T) -> U](x: &[T], y: &mut [U], plain: F, fused: G) {
+    fn map_loop[T: Element, U, F: Fn(T) -> U](x: &[T], y: &mut [U], f: F) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
+        }
+    }
+
+    fn map_loop_of<FUSED>[T: Element, U, F: Fn(T) -> U, G: Fn(T) -> U](x: &[T], y: &mut [U], plain: F, fused: G) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = if FUSED { fused(x) } else { plain(x) };
         }
@@ -32,7 +38,13 @@ simd! {
         }
     }
 
-    fn zip_mut_loop<FUSED>[T: Element, U: Copy, F: Fn(T, U) -> T, G: Fn(T, U) -> T](
+    fn zip_mut_loop[T: Element, U: Copy, F: Fn(T, U) -> T](a: &mut [T], b: &[U], f: F) {
+        for (a, &b) in a.iter_mut().zip(b) {
+            *a = f(*a, b);
+        }
+    }
+
+    fn zip_mut_loop_of<FUSED>[T: Element, U: Copy, F: Fn(T, U) -> T, G: Fn(T, U) -> T](
         a: &mut [T], b: &[U], plain: F, fused: G,
     ) {
         for (a, &b) in a.iter_mut().zip(b) {
@@ -57,7 +69,8 @@ type Loop3<'a, T, U, V, W> = &'a (dyn Fn(&[T], &[U], &[V], &mut [W]) + Sync);
 
 /// The loop of a function.
 pub(crate) fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Copy + Sync) -> impl Fn(&[T], &mut [U]) + Sync {
-    loop1_of(f, f)
+    let isa = isa();
+    move |x, y| map_loop(isa, x, y, f)
 }
 
 /// The loop of a function in two forms, of which the instruction set has its pick: without fused multiply-adds, and with.
@@ -66,7 +79,7 @@ pub(crate) fn loop1_of<T: Element, U: Element>(
     fused: impl Fn(T) -> U + Copy + Sync,
 ) -> impl Fn(&[T], &mut [U]) + Sync {
     let isa = isa();
-    move |x, y| map_loop(isa, x, y, plain, fused)
+    move |x, y| map_loop_of(isa, x, y, plain, fused)
 }
 
 /// The loop of a function of two operands.
@@ -157,7 +170,9 @@ pub(crate) fn run2<T: Element, U: Element, V: Element>(a: &[T], b: &[U], y: &mut
 /// Where the lengths differ.
 #[inline]
 pub fn zip_mut<T: Element, U: Element>(a: &mut [T], b: &[U], f: impl Fn(T, U) -> T + Copy + Send + Sync) {
-    zip_mut_of(a, b, f, f);
+    assert_eq!(a.len(), b.len(), "zip_mut: lengths differ");
+    let isa = isa();
+    run1(b, a, &|b, a| zip_mut_loop(isa, a, b, f));
 }
 
 /// [`zip_mut`] of a function in two forms, as in [`loop1_of`].
@@ -169,7 +184,7 @@ pub(crate) fn zip_mut_of<T: Element, U: Element>(
 ) {
     assert_eq!(a.len(), b.len(), "zip_mut: lengths differ");
     let isa = isa();
-    run1(b, a, &|b, a| zip_mut_loop(isa, a, b, plain, fused));
+    run1(b, a, &|b, a| zip_mut_loop_of(isa, a, b, plain, fused));
 }
 
 /// `y[i] = f(a[i], b[i], c[i])`.

@@ -2,8 +2,10 @@
 //!
 //! A row's derivative is compiled twice from the same text: on numbers, fused with the product with the upstream
 //! gradient, and on tensors, where it is recorded for second order. So it may only use what both have: operators, the
-//! functions of this table that [`Float`] has too, and `like(c)`, a constant of the same kind. The functions that end in
-//! `_as::<FUSED>` take fused multiply-adds where the instruction set has them: on numbers, texts are compiled for both.
+//! functions of this table that [`Float`] has too, and `like(c)`, a constant of the same kind.
+//!
+//! Where `<FUSED>` follows the name, texts on numbers are compiled for instruction sets without fused multiply-adds and with
+//! them, for the functions that end in `_as::<FUSED>`.
 
 use crate::autograd::{Pull, is_recording, record_op};
 use crate::element::Float;
@@ -18,11 +20,21 @@ const FRAC_1_SQRT_2PI: f64 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * 0.5;
 /// The cubic coefficient in the tanh form of GELU (Hendrycks and Gimpel, 2016).
 const GELU_CUBIC: f64 = 0.044715;
 
-/// A row's text where `FUSED` is one or the other.
-macro_rules! with {
-    ($fused:literal, $text:expr) => {{
-        #[allow(dead_code, reason = "few rows ask for it")]
-        const FUSED: bool = $fused;
+/// `of(values, f)`, or of an `f` in two forms `of_forms(values, plain, fused)`.
+macro_rules! forms {
+    ($of:ident, $of_forms:ident, [], $values:expr, |$($x:ident),+| $text:expr) => {
+        $of($values, move |$($x: T),+| $text)
+    };
+    ($of:ident, $of_forms:ident, [$FUSED:ident], $values:expr, |$($x:ident),+| $text:expr) => {
+        $of_forms(
+            $values,
+            move |$($x: T),+| forms!(false, $FUSED, $text),
+            move |$($x: T),+| forms!(true, $FUSED, $text),
+        )
+    };
+    ($fused:literal, $FUSED:ident, $text:expr) => {{
+        #[allow(dead_code, reason = "a row may need it in one of its texts")]
+        const $FUSED: bool = $fused;
         $text
     }};
 }
@@ -30,24 +42,28 @@ macro_rules! with {
 /// Rows: `name(arguments): |x| value, of_x |x| derivative;` or `of_y |y| derivative`, whichever the derivative is a function
 /// of; that one is saved.
 macro_rules! unary {
-    ($($(#[$meta:meta])* $name:ident ($($arg:ident),*): |$x:ident| $value:expr, $of:ident |$v:ident| $derivative:expr;)+) => {
+    ($($(#[$meta:meta])* $name:ident $(<$FUSED:ident>)? ($($arg:ident),*): |$x:ident| $value:expr, $of:ident |$v:ident| $derivative:expr;)+) => {
         impl<T: Float> Tensor<T> {$(
             $(#[$meta])*
             #[inline(never)]
             #[track_caller]
             pub fn $name(&self $(, $arg: f64)*) -> Tensor<T> {
-                let y = self.map_to_of(move |$x: T| with!(false, $value), move |$x: T| with!(true, $value));
+                let y = forms!(map, map_forms, [$($FUSED)?], self, |$x| $value);
                 let saved = is_recording().then(|| $of(self, &y));
                 record_op(stringify!($name), y, [self], || {
                     let saved = saved.expect("saved while recording");
                     move |pull: Pull<T>| {
                         if is_recording() {
                             let $v = &saved.attached(&pull);
-                            let slope: Tensor<T> = with!(false, $derivative);
+                            $(
+                                #[allow(dead_code, reason = "as above")]
+                                const $FUSED: bool = false;
+                            )?
+                            let slope: Tensor<T> = $derivative;
                             return [Some(&pull.grad * slope)];
                         }
-                        let plain = move |grad: T, $v: T| grad * with!(false, $derivative);
-                        [Some(pulled(pull.grad, &saved.values, plain, move |grad, $v| grad * with!(true, $derivative)))]
+                        let operands = (pull.grad, &saved.values);
+                        [Some(forms!(pulled, pulled_forms, [$($FUSED)?], operands, |grad, $v| grad * $derivative))]
                     }
                 })
             }
@@ -66,10 +82,10 @@ macro_rules! unary {
 
 unary! {
     /// `e^x`; `dy/dx = y`.
-    exp(): |x| x.exp_as::<FUSED>(), of_y |y| y * y.like(1.0);
+    exp<FUSED>(): |x| x.exp_as::<FUSED>(), of_y |y| y * y.like(1.0);
 
     /// `e^x - 1`, exact near 0; `dy/dx = y + 1`.
-    expm1(): |x| x.exp_m1_as::<FUSED>(), of_y |y| y + y.like(1.0);
+    expm1<FUSED>(): |x| x.exp_m1_as::<FUSED>(), of_y |y| y + y.like(1.0);
 
     /// The natural logarithm; `dy/dx = 1 / x`.
     log(): |x| x.ln(), of_x |x| x.reciprocal();
@@ -118,19 +134,19 @@ unary! {
     cos(): |x| x.cos(), of_x |x| -x.sin();
 
     /// The hyperbolic tangent; `dy/dx = 1 - y^2`.
-    tanh(): |x| x.tanh_as::<FUSED>(), of_y |y| y.like(1.0) - y * y;
+    tanh<FUSED>(): |x| x.tanh_as::<FUSED>(), of_y |y| y.like(1.0) - y * y;
 
     /// The logistic function `1 / (1 + e^-x)`; `dy/dx = y (1 - y)`.
-    sigmoid(): |x| x.sigmoid_as::<FUSED>(), of_y |y| y * (y.like(1.0) - y);
+    sigmoid<FUSED>(): |x| x.sigmoid_as::<FUSED>(), of_y |y| y * (y.like(1.0) - y);
 
     /// `log sigmoid x = -log(1 + e^-x)`, stable for any `x`; `dy/dx = sigmoid(-x)`.
-    log_sigmoid(): |x| -(-x).softplus(), of_x |x| (-x).sigmoid_as::<FUSED>();
+    log_sigmoid<FUSED>(): |x| -(-x).softplus(), of_x |x| (-x).sigmoid_as::<FUSED>();
 
     /// The Gauss error function; `dy/dx = 2 / sqrt(pi) e^(-x^2)`.
-    erf(): |x| x.erf_as::<FUSED>(), of_x |x| (-(x * x)).exp_as::<FUSED>() * x.like(FRAC_2_SQRT_PI);
+    erf<FUSED>(): |x| x.erf_as::<FUSED>(), of_x |x| (-(x * x)).exp_as::<FUSED>() * x.like(FRAC_2_SQRT_PI);
 
     /// The normal distribution function `(1 + erf(x / sqrt 2)) / 2`; `dy/dx = e^(-x^2 / 2) / sqrt(2 pi)`.
-    ndtr(): |x| x.ndtr_as::<FUSED>(), of_x |x| (x * x * x.like(-0.5)).exp_as::<FUSED>() * x.like(FRAC_1_SQRT_2PI);
+    ndtr<FUSED>(): |x| x.ndtr_as::<FUSED>(), of_x |x| (x * x * x.like(-0.5)).exp_as::<FUSED>() * x.like(FRAC_1_SQRT_2PI);
 
     /// `log |Gamma(x)|`, the logarithm of the gamma function, infinite at 0 and at the negative whole numbers;
     /// `dy/dx = psi(x)`, [`Tensor::digamma`].
@@ -151,24 +167,24 @@ unary! {
         of_x |x| x.heaviside() + (x.like(1.0) - x.heaviside()) * x.like(slope);
 
     /// `x` for `x > 0`, else `alpha (e^x - 1)` (Clevert et al., 2016); `dy/dx = 1` or `alpha e^x`.
-    elu(alpha): |x| if x > T::ZERO { x } else { x.exp_m1_as::<FUSED>() * T::of(alpha) },
+    elu<FUSED>(alpha): |x| if x > T::ZERO { x } else { x.exp_m1_as::<FUSED>() * T::of(alpha) },
         of_x |x| x.heaviside() + (x.like(1.0) - x.heaviside()) * (-(-x).relu()).exp_as::<FUSED>() * x.like(alpha);
 
     /// `log(1 + e^x)`, stable for any `x`; `dy/dx = sigmoid x`.
-    softplus(): |x| x.softplus(), of_x |x| x.sigmoid_as::<FUSED>();
+    softplus<FUSED>(): |x| x.softplus(), of_x |x| x.sigmoid_as::<FUSED>();
 
     /// `x sigmoid x`, also called swish; `dy/dx = s + x s (1 - s)` with `s = sigmoid x`.
-    silu(): |x| x * x.sigmoid_as::<FUSED>(),
+    silu<FUSED>(): |x| x * x.sigmoid_as::<FUSED>(),
         of_x |x| x.sigmoid_as::<FUSED>() * (x.like(1.0) + x * (x.like(1.0) - x.sigmoid_as::<FUSED>()));
 
     /// `x Phi(x)` with the normal distribution function [`Tensor::ndtr`] (Hendrycks and Gimpel, 2016);
     /// `dy/dx = Phi(x) + x phi(x)`.
-    gelu(): |x| x * x.ndtr_as::<FUSED>(),
+    gelu<FUSED>(): |x| x * x.ndtr_as::<FUSED>(),
         of_x |x| x.ndtr_as::<FUSED>() + x * (x * x * x.like(-0.5)).exp_as::<FUSED>() * x.like(FRAC_1_SQRT_2PI);
 
     /// GELU's approximation `x (1 + tanh u) / 2`, `u = sqrt(2 / pi) (x + 0.044715 x^3)`;
     /// `dy/dx = (1 + tanh u) / 2 + x (1 - tanh^2 u) u' / 2`.
-    gelu_tanh(): |x| x * T::of(0.5) * (T::ONE + gelu_inner(x).tanh_as::<FUSED>()),
+    gelu_tanh<FUSED>(): |x| x * T::of(0.5) * (T::ONE + gelu_inner(x).tanh_as::<FUSED>()),
         of_x |x| x.like(0.5) * (x.like(1.0) + (x * (x.like(SQRT_2_OVER_PI) + x * x * x.like(SQRT_2_OVER_PI * GELU_CUBIC))).tanh_as::<FUSED>())
             + x * x.like(0.5)
                 * (x.like(1.0) - (x * (x.like(SQRT_2_OVER_PI) + x * x * x.like(SQRT_2_OVER_PI * GELU_CUBIC))).tanh_as::<FUSED>().square())
@@ -211,15 +227,32 @@ pub(super) fn relu_grad<T: Float>(grad: Tensor<T>, y: &Tensor<T>) -> Tensor<T> {
     if is_recording() {
         return &grad * y.heaviside();
     }
-    let f = |grad: T, y: T| grad * y.heaviside();
-    pulled(grad, y, f, f)
+    pulled((grad, y), |grad, y| grad * y.heaviside())
 }
 
-/// `f(grad, saved)` element by element, with an `f` in two forms, without fused multiply-adds and with; in place where nobody
-/// else holds the gradient, else in a copy.
+fn map<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T + Copy + Send + Sync) -> Tensor<T> {
+    x.map_to(f)
+}
+
+fn map_forms<T: Float>(
+    x: &Tensor<T>,
+    plain: impl Fn(T) -> T + Copy + Send + Sync,
+    fused: impl Fn(T) -> T + Copy + Send + Sync,
+) -> Tensor<T> {
+    x.map_to_of(plain, fused)
+}
+
+/// `f(grad, saved)` element by element; in place where nobody else holds the gradient, else in a copy.
 fn pulled<T: Float>(
-    mut grad: Tensor<T>,
-    saved: &Tensor<T>,
+    (mut grad, saved): (Tensor<T>, &Tensor<T>),
+    f: impl Fn(T, T) -> T + Copy + Send + Sync,
+) -> Tensor<T> {
+    elementwise::zip_mut(grad.make_mut(), saved.packed().elements(), f);
+    grad
+}
+
+fn pulled_forms<T: Float>(
+    (mut grad, saved): (Tensor<T>, &Tensor<T>),
     plain: impl Fn(T, T) -> T + Copy + Send + Sync,
     fused: impl Fn(T, T) -> T + Copy + Send + Sync,
 ) -> Tensor<T> {
