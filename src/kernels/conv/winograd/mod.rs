@@ -56,7 +56,11 @@ pub(super) fn pays<T: Float>(conv: &Conv, backward: bool) -> bool {
         return false;
     }
     let isa = simd::isa();
-    let (width, product) = (T::kernels(isa).width(), if processor::multiplies_in_halves(isa) { 2 } else { 1 });
+    saves(conv, backward, T::kernels(isa).width(), if processor::multiplies_in_halves(isa) { 2 } else { 1 })
+}
+
+/// The count of cycles, for tiles of a width and the cycles of a product.
+pub(super) fn saves(conv: &Conv, backward: bool, width: usize, product: usize) -> bool {
     let [from, to] = if backward { [conv.group_out(), conv.group_in()] } else { [conv.group_in(), conv.group_out()] };
     let [lines, tiles] = (if backward { conv.input } else { conv.output() }).map(|size| size.div_ceil(2));
     let pixels = if backward { conv.in_plane() } else { conv.out_plane() };
