@@ -1,6 +1,6 @@
 //! The buffer pool: recycled, 64-byte aligned, reference-counted blocks that tensors keep their elements in.
 //!
-//! Writing into a fresh allocation costs a page fault every 4 KiB, ten times the work of an addition. So a block that is
+//! Writing into a fresh allocation costs page faults, with pages of 4 KiB ten times the work of an addition. So a block that is
 //! no longer used goes back to the pool, and the next tensor of about its size takes it: a training loop in steady state
 //! asks the system for nothing. Some small blocks wait in a cache of their thread, without a lock; all others in a shared
 //! pool with an upper bound ([`set_cache_limit`]).
@@ -108,7 +108,8 @@ fn bytes_of(class: usize) -> usize {
 }
 
 /// Lets the system put pages of 2 MiB behind the whole ones of this memory, where it offers them to those who ask (Linux, whose
-/// distributions mostly do). A pass then looks up fewer addresses and makes fewer page faults.
+/// distributions mostly do). A pass then looks up fewer addresses and makes fewer page faults. The advice stays with the pages
+/// when the memory goes back to the allocator.
 fn ask_for_large_pages(base: *mut u8, bytes: usize) {
     #[cfg(all(target_os = "linux", not(miri)))]
     {

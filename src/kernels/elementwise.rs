@@ -5,7 +5,7 @@
 //! function and no function is compiled once per layout.
 
 use super::parallel::{GRAIN, chunks_mut};
-use super::prefetch::{Stream, in_steps, is_far};
+use super::prefetch::{Stream, in_steps, requests_pay};
 use super::simd::{isa, simd};
 use super::strided::{TILE, Tile, copy_tile, for_tiles, row_major};
 use crate::element::Element;
@@ -20,7 +20,7 @@ simd! {
         }
     }
 
-    fn map_loop_of<FUSED>[T: Element, U, F: Fn(T) -> U, G: Fn(T) -> U](x: &[T], y: &mut [U], plain: F, fused: G) {
+    fn map_loop_forms<FUSED>[T: Element, U, F: Fn(T) -> U, G: Fn(T) -> U](x: &[T], y: &mut [U], plain: F, fused: G) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = if FUSED { fused(x) } else { plain(x) };
         }
@@ -44,7 +44,7 @@ simd! {
         }
     }
 
-    fn zip_mut_loop_of<FUSED>[T: Element, U: Copy, F: Fn(T, U) -> T, G: Fn(T, U) -> T](
+    fn zip_mut_loop_forms<FUSED>[T: Element, U: Copy, F: Fn(T, U) -> T, G: Fn(T, U) -> T](
         a: &mut [T], b: &[U], plain: F, fused: G,
     ) {
         for (a, &b) in a.iter_mut().zip(b) {
@@ -74,12 +74,12 @@ pub(crate) fn loop1<T: Element, U: Element>(f: impl Fn(T) -> U + Copy + Sync) ->
 }
 
 /// The loop of a function in two forms, of which the instruction set has its pick: without fused multiply-adds, and with.
-pub(crate) fn loop1_of<T: Element, U: Element>(
+pub(crate) fn loop1_forms<T: Element, U: Element>(
     plain: impl Fn(T) -> U + Copy + Sync,
     fused: impl Fn(T) -> U + Copy + Sync,
 ) -> impl Fn(&[T], &mut [U]) + Sync {
     let isa = isa();
-    move |x, y| map_loop_of(isa, x, y, plain, fused)
+    move |x, y| map_loop_forms(isa, x, y, plain, fused)
 }
 
 /// The loop of a function of two operands.
@@ -112,11 +112,11 @@ pub(crate) fn run1<T: Element, U: Element>(x: &[T], y: &mut [U], run: Loop1<T, U
     if y.len() <= GRAIN {
         return run(x, y);
     }
-    let far = is_far(y.len());
+    let requests = requests_pay(y.len());
     chunks_mut(y, GRAIN, |start, y| {
         let x = &x[start..start + y.len()];
         let streams = [Stream::of(x), Stream::of(y)];
-        in_steps(far, y.len(), &streams, &mut |range| run(&x[range.clone()], &mut y[range]));
+        in_steps(requests, y.len(), &streams, &mut |range| run(&x[range.clone()], &mut y[range]));
     });
 }
 
@@ -131,9 +131,9 @@ fn run_mut<T: Element>(x: &mut [T], run: &(dyn Fn(&mut [T]) + Sync)) {
     if x.len() <= GRAIN {
         return run(x);
     }
-    let far = is_far(x.len());
+    let requests = requests_pay(x.len());
     chunks_mut(x, GRAIN, |_, x| {
-        in_steps(far, x.len(), &[Stream::of(x)], &mut |range| run(&mut x[range]));
+        in_steps(requests, x.len(), &[Stream::of(x)], &mut |range| run(&mut x[range]));
     });
 }
 
@@ -156,11 +156,11 @@ pub(crate) fn run2<T: Element, U: Element, V: Element>(a: &[T], b: &[U], y: &mut
     if y.len() <= GRAIN {
         return run(a, b, y);
     }
-    let far = is_far(y.len());
+    let requests = requests_pay(y.len());
     chunks_mut(y, GRAIN, |start, y| {
         let (a, b) = (&a[start..start + y.len()], &b[start..start + y.len()]);
         let streams = [Stream::of(a), Stream::of(b), Stream::of(y)];
-        in_steps(far, y.len(), &streams, &mut |range| run(&a[range.clone()], &b[range.clone()], &mut y[range]));
+        in_steps(requests, y.len(), &streams, &mut |range| run(&a[range.clone()], &b[range.clone()], &mut y[range]));
     });
 }
 
@@ -175,8 +175,8 @@ pub fn zip_mut<T: Element, U: Element>(a: &mut [T], b: &[U], f: impl Fn(T, U) ->
     run1(b, a, &|b, a| zip_mut_loop(isa, a, b, f));
 }
 
-/// [`zip_mut`] of a function in two forms, as in [`loop1_of`].
-pub(crate) fn zip_mut_of<T: Element, U: Element>(
+/// [`zip_mut`] of a function in two forms, as in [`loop1_forms`].
+pub(crate) fn zip_mut_forms<T: Element, U: Element>(
     a: &mut [T],
     b: &[U],
     plain: impl Fn(T, U) -> T + Copy + Send + Sync,
@@ -184,7 +184,7 @@ pub(crate) fn zip_mut_of<T: Element, U: Element>(
 ) {
     assert_eq!(a.len(), b.len(), "zip_mut: lengths differ");
     let isa = isa();
-    run1(b, a, &|b, a| zip_mut_loop_of(isa, a, b, plain, fused));
+    run1(b, a, &|b, a| zip_mut_loop_forms(isa, a, b, plain, fused));
 }
 
 /// `y[i] = f(a[i], b[i], c[i])`.
@@ -214,12 +214,12 @@ fn run3<T: Element, U: Element, V: Element, W: Element>(
     if n <= GRAIN {
         return run(a, b, c, y);
     }
-    let far = is_far(y.len());
+    let requests = requests_pay(y.len());
     chunks_mut(y, GRAIN, |start, y| {
         let whole = start..start + y.len();
         let (a, b, c) = (&a[whole.clone()], &b[whole.clone()], &c[whole]);
         let streams = [Stream::of(a), Stream::of(b), Stream::of(c), Stream::of(y)];
-        in_steps(far, y.len(), &streams, &mut |range| {
+        in_steps(requests, y.len(), &streams, &mut |range| {
             run(&a[range.clone()], &b[range.clone()], &c[range.clone()], &mut y[range]);
         });
     });

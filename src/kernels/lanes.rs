@@ -49,9 +49,10 @@ pub(super) fn fold<T: Copy>(a: &[T], b: &[T], start: T, f: impl Fn(T, T) -> T, t
     let ((a_few, a), (b_few, b)) = (a.as_chunks::<FEW>(), b.as_chunks::<FEW>());
     let mut all = start;
     if !a_chunks.is_empty() || !a_few.is_empty() {
-        let (mut lanes, alone) = ([start; LANES], fetches_ahead());
+        let requests = !fetches_ahead();
+        let mut lanes = [start; LANES];
         for (a, b) in a_chunks.iter().zip(b_chunks) {
-            if !alone {
+            if requests {
                 request_after(a);
             }
             for l in 0..LANES {

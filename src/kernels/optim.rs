@@ -1,7 +1,7 @@
 //! Optimizer updates: one pass over parameter, gradient and state.
 
 use super::parallel::{GRAIN, Shared, tasks};
-use super::prefetch::{Stream, in_steps, is_far};
+use super::prefetch::{Stream, in_steps, requests_pay};
 use super::simd::{isa, simd};
 use crate::element::Float;
 
@@ -86,13 +86,13 @@ pub fn sgd<T: Float>(p: &mut [T], g: &[T], velocity: Option<&mut [T]>, first: bo
     assert_eq!(p.len(), velocity.len(), "sgd: lengths differ");
     let take = if first { 1.0 } else { 1.0 - step.dampening };
     let c = [lr, T::of(step.momentum), T::of(take), decay];
-    let far = is_far(2 * p.len());
+    let requests = requests_pay(2 * p.len());
     let (n, p, v) = (p.len(), Shared::new(p), Shared::new(velocity));
     tasks(n.div_ceil(GRAIN), true, |i| {
         // SAFETY: the slices are borrowed until `tasks` returns, and each task has its own chunks.
         let (p, v) = unsafe { (p.chunk(GRAIN, i), v.chunk(GRAIN, i)) };
         let g = &g[i * GRAIN..][..p.len()];
-        in_steps(far, p.len(), &[Stream::of(p), Stream::of(g), Stream::of(v)], &mut |range| {
+        in_steps(requests, p.len(), &[Stream::of(p), Stream::of(g), Stream::of(v)], &mut |range| {
             momentum(isa, &mut p[range.clone()], &g[range.clone()], &mut v[range], c, step.nesterov);
         });
     });
@@ -110,13 +110,13 @@ pub fn adam<T: Float>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: Adam
     let c = [step.step_size, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 / step.correction, step.eps, step.l2].map(T::of);
     let shrink = (step.shrink != 1.0).then(|| T::of(step.shrink));
     // With the state there are twice as many operands as elsewhere.
-    let far = is_far(2 * p.len());
+    let requests = requests_pay(2 * p.len());
     let (n, p, m, v) = (p.len(), Shared::new(p), Shared::new(m), Shared::new(v));
     tasks(n.div_ceil(GRAIN), true, |i| {
         // SAFETY: the slices are borrowed until `tasks` returns, and each task has its own chunks.
         let (p, m, v) = unsafe { (p.chunk(GRAIN, i), m.chunk(GRAIN, i), v.chunk(GRAIN, i)) };
         let g = &g[i * GRAIN..][..p.len()];
-        in_steps(far, p.len(), &[Stream::of(p), Stream::of(g), Stream::of(m), Stream::of(v)], &mut |range| {
+        in_steps(requests, p.len(), &[Stream::of(p), Stream::of(g), Stream::of(m), Stream::of(v)], &mut |range| {
             let (p, m, v) = (&mut p[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
             if let Some(by) = shrink {
                 shrink_loop(isa, p, by);

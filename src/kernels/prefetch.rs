@@ -1,7 +1,9 @@
 //! Requests for memory ahead of its use.
 //!
 //! A loop with some arithmetic to each element reaches too few cache lines ahead by itself: while it computes, the memory
-//! idles. With requests, a pass takes the longer of the two times instead of their sum.
+//! idles. With requests, a pass takes the longer of the two times instead of their sum. Where the processor reaches far enough
+//! ([`fetches_ahead`]), plain passes do without; products of matrices and rows of softmax, which turn to other memory in
+//! between, ask everywhere.
 
 use super::processor::fetches_ahead;
 use std::ops::Range;
@@ -66,16 +68,16 @@ pub(super) fn line(at: *const u8) {
     let _ = at;
 }
 
-/// Whether requests pay in a pass over `n` elements: it reaches beyond the caches, and the processor would not.
+/// Whether requests pay in a pass over `n` elements: it leaves the caches, and the processor does not reach ahead by itself.
 #[inline]
-pub(super) fn is_far(n: usize) -> bool {
+pub(super) fn requests_pay(n: usize) -> bool {
     n > FAR && !fetches_ahead()
 }
 
-/// Calls `work` for the ranges that make up `0..n`: the whole, or where the pass is `far` in steps that each request what
+/// Calls `work` for the ranges that make up `0..n`: the whole, or where `requests` are to be made in steps that each request what
 /// the streams hold a little further on. Not generic, so that it is compiled once.
-pub(super) fn in_steps(far: bool, n: usize, streams: &[Stream], work: &mut dyn FnMut(Range<usize>)) {
-    if !far {
+pub(super) fn in_steps(requests: bool, n: usize, streams: &[Stream], work: &mut dyn FnMut(Range<usize>)) {
+    if !requests {
         return work(0..n);
     }
     streams.iter().for_each(|stream| stream.request(0..AHEAD));
@@ -89,16 +91,15 @@ pub(super) fn in_steps(far: bool, n: usize, streams: &[Stream], work: &mut dyn F
 mod tests {
     use super::*;
 
-    /// Also where the processor at hand never goes in steps.
     #[test]
     fn steps_are_the_whole_in_order() {
         for n in [0, 1, STEP, STEP + 1, 5 * STEP - 1] {
             let x = vec![1.0_f32; n];
-            for far in [false, true] {
+            for requests in [false, true] {
                 let mut at = 0;
-                in_steps(far, n, &[Stream::of(&x), Stream::of(&x)], &mut |range| {
+                in_steps(requests, n, &[Stream::of(&x), Stream::of(&x)], &mut |range| {
                     assert_eq!(range.start, at, "{n}");
-                    assert!(!far || range.len() <= STEP, "{n}: {range:?}");
+                    assert!(!requests || range.len() <= STEP, "{n}: {range:?}");
                     at = range.end;
                 });
                 assert_eq!(at, n);

@@ -92,8 +92,10 @@ pub fn with_isa<R>(isa: Isa, f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Whether the baseline of the target has fused multiply-adds.
+pub(crate) const PORTABLE_FUSES: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+
 /// Carries what a kernel's body calls `FUSED`.
-#[derive(Clone, Copy)]
 pub(crate) struct Fused<const YES: bool>;
 
 /// The name is there for the macro alone, which writes this where a name was given.
@@ -141,7 +143,7 @@ macro_rules! simd {
                 |($($arg,)*)| unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 |($($arg,)*)| unsafe { avx2($($arg),*) },
-                |($($arg,)*)| body($($crate::kernels::simd::fused::<false>(stringify!($FUSED)),)? $($arg),*),
+                |($($arg,)*)| body($($crate::kernels::simd::fused::<{ $crate::kernels::simd::PORTABLE_FUSES }>(stringify!($FUSED)),)? $($arg),*),
             )
         }
     )+};

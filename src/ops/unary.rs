@@ -1,6 +1,6 @@
 //! Element-wise functions of one tensor: a row gives the method, the value and the derivative.
 //!
-//! A row's derivative is compiled twice from the same text: on numbers, fused with the product with the upstream
+//! A row's derivative is compiled twice from the same text: on numbers, in one pass with the product with the upstream
 //! gradient, and on tensors, where it is recorded for second order. So it may only use what both have: operators, the
 //! functions of this table that [`Float`] has too, and `like(c)`, a constant of the same kind.
 //!
@@ -20,18 +20,22 @@ const FRAC_1_SQRT_2PI: f64 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * 0.5;
 /// The cubic coefficient in the tanh form of GELU (Hendrycks and Gimpel, 2016).
 const GELU_CUBIC: f64 = 0.044715;
 
-/// `of(values, f)`, or of an `f` in two forms `of_forms(values, plain, fused)`.
+/// `one(values, f)`, or with an `f` in two forms `two(values, plain, fused)`.
 macro_rules! forms {
-    ($of:ident, $of_forms:ident, [], $values:expr, |$($x:ident),+| $text:expr) => {
-        $of($values, move |$($x: T),+| $text)
+    ($one:path, $two:path, [], $values:expr, |$($x:ident),+| $text:expr) => {
+        $one($values, move |$($x: T),+| $text)
     };
-    ($of:ident, $of_forms:ident, [$FUSED:ident], $values:expr, |$($x:ident),+| $text:expr) => {
-        $of_forms(
+    ($one:path, $two:path, [$FUSED:ident], $values:expr, |$($x:ident),+| $text:expr) => {
+        $two(
             $values,
-            move |$($x: T),+| forms!(false, $FUSED, $text),
-            move |$($x: T),+| forms!(true, $FUSED, $text),
+            move |$($x: T),+| form!(false, $FUSED, $text),
+            move |$($x: T),+| form!(true, $FUSED, $text),
         )
     };
+}
+
+/// A text with its `FUSED`.
+macro_rules! form {
     ($fused:literal, $FUSED:ident, $text:expr) => {{
         #[allow(dead_code, reason = "a row may need it in one of its texts")]
         const $FUSED: bool = $fused;
@@ -48,7 +52,7 @@ macro_rules! unary {
             #[inline(never)]
             #[track_caller]
             pub fn $name(&self $(, $arg: f64)*) -> Tensor<T> {
-                let y = forms!(map, map_forms, [$($FUSED)?], self, |$x| $value);
+                let y = forms!(Tensor::map_to, Tensor::map_to_forms, [$($FUSED)?], self, |$x| $value);
                 let saved = is_recording().then(|| $of(self, &y));
                 record_op(stringify!($name), y, [self], || {
                     let saved = saved.expect("saved while recording");
@@ -230,18 +234,6 @@ pub(super) fn relu_grad<T: Float>(grad: Tensor<T>, y: &Tensor<T>) -> Tensor<T> {
     pulled((grad, y), |grad, y| grad * y.heaviside())
 }
 
-fn map<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T + Copy + Send + Sync) -> Tensor<T> {
-    x.map_to(f)
-}
-
-fn map_forms<T: Float>(
-    x: &Tensor<T>,
-    plain: impl Fn(T) -> T + Copy + Send + Sync,
-    fused: impl Fn(T) -> T + Copy + Send + Sync,
-) -> Tensor<T> {
-    x.map_to_of(plain, fused)
-}
-
 /// `f(grad, saved)` element by element; in place where nobody else holds the gradient, else in a copy.
 fn pulled<T: Float>(
     (mut grad, saved): (Tensor<T>, &Tensor<T>),
@@ -256,7 +248,7 @@ fn pulled_forms<T: Float>(
     plain: impl Fn(T, T) -> T + Copy + Send + Sync,
     fused: impl Fn(T, T) -> T + Copy + Send + Sync,
 ) -> Tensor<T> {
-    elementwise::zip_mut_of(grad.make_mut(), saved.packed().elements(), plain, fused);
+    elementwise::zip_mut_forms(grad.make_mut(), saved.packed().elements(), plain, fused);
     grad
 }
 
@@ -276,5 +268,48 @@ impl<T: Float> Tensor<T> {
 
     fn ndtr_as<const FUSED: bool>(&self) -> Tensor<T> {
         self.ndtr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd::record;
+    use crate::kernels::math::{erf, exp, exp_m1, exp_up_to_0, ndtr, sigmoid, tanh};
+    use crate::kernels::simd::{Isa, PORTABLE_FUSES, with_isa};
+
+    /// The bits of `f` where an instruction set has fused multiply-adds or not; they differ somewhere.
+    fn expected(fused: bool, x: &[f32], plain: fn(f32) -> f32, with: fn(f32) -> f32) -> Vec<f32> {
+        let [plain, with] = [plain, with].map(|f| x.iter().map(|&x| f(x)).collect::<Vec<f32>>());
+        assert_ne!(plain, with);
+        if fused { with } else { plain }
+    }
+
+    #[test]
+    fn fused_multiply_adds_are_taken_where_there_are_any() {
+        let x: Vec<f32> = (0..500).map(|i| i as f32 * 0.013 - 3.2).collect();
+        let below: Vec<f32> = x.iter().map(|x| -x.abs()).collect();
+        for isa in Isa::available() {
+            let fused = isa != Isa::Portable || PORTABLE_FUSES;
+            let of = |plain, with| expected(fused, &x, plain, with);
+            with_isa(isa, || {
+                let t = Tensor::from(x.clone());
+                assert_eq!(t.exp().to_vec(), of(exp::<false>, exp::<true>), "{isa:?}");
+                assert_eq!(t.expm1().to_vec(), of(exp_m1::<false>, exp_m1::<true>), "{isa:?}");
+                assert_eq!(t.tanh().to_vec(), of(tanh::<false>, tanh::<true>), "{isa:?}");
+                assert_eq!(t.sigmoid().to_vec(), of(sigmoid::<false>, sigmoid::<true>), "{isa:?}");
+                assert_eq!(t.erf().to_vec(), of(erf::<false>, erf::<true>), "{isa:?}");
+                assert_eq!(t.ndtr().to_vec(), of(ndtr::<false>, ndtr::<true>), "{isa:?}");
+                // A derivative.
+                let t = t.tracked();
+                let slope = record(|| t.softplus().sum()).backward().of(&t).to_vec();
+                assert_eq!(slope, of(sigmoid::<false>, sigmoid::<true>), "{isa:?}");
+                // A kernel of its own.
+                let pairs = Tensor::from(below.iter().flat_map(|&x| [0.0, x]).collect::<Vec<f32>>()).reshape([500, 2]);
+                let exponentials = expected(fused, &below, exp_up_to_0::<false>, exp_up_to_0::<true>);
+                let shares: Vec<f32> = exponentials.iter().map(|e| e * (1.0 / (1.0 + e))).collect();
+                assert_eq!(pairs.softmax(1).select(1, 1).to_vec(), shares, "{isa:?}");
+            });
+        }
     }
 }

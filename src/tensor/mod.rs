@@ -203,12 +203,12 @@ impl<T: Element> Tensor<T> {
 
     /// [`Tensor::map_to`] of a function in two forms, without fused multiply-adds and with.
     #[inline]
-    pub(crate) fn map_to_of<U: Element>(
+    pub(crate) fn map_to_forms<U: Element>(
         &self,
         plain: impl Fn(T) -> U + Copy + Send + Sync,
         fused: impl Fn(T) -> U + Copy + Send + Sync,
     ) -> Tensor<U> {
-        self.loop1(&elementwise::loop1_of(plain, fused))
+        self.loop1(&elementwise::loop1_forms(plain, fused))
     }
 
     fn loop1<U: Element>(&self, run: Loop1<T, U>) -> Tensor<U> {

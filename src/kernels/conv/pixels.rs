@@ -154,7 +154,8 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
     let together = (DEPTH / depth.max(1)).max(1);
     let chunks = chunks(conv, width);
     let shared = Shared::new(y);
-    let (height, alone) = (panel_height(out, kernels.height()), processor::fetches_ahead());
+    let height = panel_height(out, kernels.height());
+    let requests = !processor::fetches_ahead();
 
     let planned: Vec<_> = (0..chunks).map(|chunk| strips(conv, layout, width, by_rows, chunk, chunks)).collect();
 
@@ -203,7 +204,7 @@ fn product<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], lie: Lie, aft
                             finish,
                         };
                         // Short sums are over before their place is at hand: ask for that of the next strip.
-                        if !alone {
+                        if requests {
                             tile.fetch(width);
                         }
                         // SAFETY: B is a packed strip of whole tiles, or `in_place` has checked its end; the rows of C are
