@@ -143,7 +143,10 @@ macro_rules! simd {
                 |($($arg,)*)| unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 |($($arg,)*)| unsafe { avx2($($arg),*) },
-                |($($arg,)*)| body($($crate::kernels::simd::fused::<{ $crate::kernels::simd::PORTABLE_FUSES }>(stringify!($FUSED)),)? $($arg),*),
+                |($($arg,)*)| body(
+                    $($crate::kernels::simd::fused::<{ $crate::kernels::simd::PORTABLE_FUSES }>(stringify!($FUSED)),)?
+                    $($arg),*
+                ),
             )
         }
     )+};

@@ -2,11 +2,11 @@
 //! error function and the gamma functions of `f64`.
 //!
 //! They are made of multiplications, additions, divisions and integer operations. Those with a parameter `FUSED` take fused
-//! multiply-adds where it says that the instruction set has them, which saves two operations in five (elsewhere each would be a
-//! call); without, and the others, they give the same bits on every machine. Loops that are rarely hot take them without: losses
-//! on logits, the gradient of log-softmax, CRF and CTC. Each is within 2 units in the last place of the exact value everywhere, subnormal results and
-//! the edges of overflow included (measured over all magnitudes; the tests hold the bounds). The polynomials are minimax fits,
-//! made for this crate with Remez' algorithm.
+//! multiply-adds where it says that the instruction set has them, which saves two operations in five (elsewhere each would be
+//! a call); without, and the others, they give the same bits on every machine. Loops that are rarely hot take them without:
+//! losses on logits, the gradient of log-softmax, CRF and CTC. Each is within 2 units in the last place of the exact value
+//! everywhere, subnormal results and the edges of overflow included (measured over all magnitudes; the tests hold the
+//! bounds). The polynomials are minimax fits, made for this crate with Remez' algorithm.
 
 #![allow(clippy::excessive_precision, reason = "coefficients as they were fitted: the nearest float is taken")]
 
