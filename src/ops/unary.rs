@@ -28,15 +28,18 @@ macro_rules! forms {
     ($one:path, $two:path, [$FUSED:ident], $values:expr, |$($x:ident),+| $text:expr) => {
         $two(
             $values,
-            move |$($x: T),+| form!(false, $FUSED, $text),
-            move |$($x: T),+| form!(true, $FUSED, $text),
+            move |$($x: T),+| form!(false, [$FUSED], $text),
+            move |$($x: T),+| form!(true, [$FUSED], $text),
         )
     };
 }
 
-/// A text with its `FUSED`.
+/// A text with its `FUSED`, if it has one.
 macro_rules! form {
-    ($fused:literal, $FUSED:ident, $text:expr) => {{
+    ($fused:literal, [], $text:expr) => {
+        $text
+    };
+    ($fused:literal, [$FUSED:ident], $text:expr) => {{
         #[allow(dead_code, reason = "a row may need it in one of its texts")]
         const $FUSED: bool = $fused;
         $text
@@ -59,11 +62,7 @@ macro_rules! unary {
                     move |pull: Pull<T>| {
                         if is_recording() {
                             let $v = &saved.attached(&pull);
-                            $(
-                                #[allow(dead_code, reason = "as above")]
-                                const $FUSED: bool = false;
-                            )?
-                            let slope: Tensor<T> = $derivative;
+                            let slope: Tensor<T> = form!(false, [$($FUSED)?], $derivative);
                             return [Some(&pull.grad * slope)];
                         }
                         let operands = (pull.grad, &saved.values);

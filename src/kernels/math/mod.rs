@@ -24,17 +24,23 @@ pub use gamma::{digamma, lgamma, polygamma};
 pub use logarithm::{ln, ln_1p, softplus, softplus_f64};
 pub use trigonometric::{cos, sin};
 
-/// `c[0] + c[1] x + c[2] x^2 + ..` by Horner's rule.
+/// `c[0] + c[1] x + c[2] x^2 + ..` by Horner's rule, with a `mul_add(a, b, c)` that gives `a b + c`.
+#[inline(always)]
+fn horner<T: Copy, const N: usize>(x: T, c: [T; N], mul_add: impl Fn(T, T, T) -> T) -> T {
+    let mut y = c[N - 1];
+    for i in (0..N - 1).rev() {
+        y = mul_add(y, x, c[i]);
+    }
+    y
+}
+
+/// The polynomial in two roundings for each term.
 #[inline(always)]
 fn polynomial<T, const N: usize>(x: T, c: [T; N]) -> T
 where
     T: Copy + std::ops::Mul<Output = T> + std::ops::Add<Output = T>,
 {
-    let mut y = c[N - 1];
-    for i in (0..N - 1).rev() {
-        y = y * x + c[i];
-    }
-    y
+    horner(x, c, |a, b, c| a * b + c)
 }
 
 /// `a b + c`, rounded once where `FUSED`.
@@ -43,14 +49,10 @@ fn mul_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// [`polynomial`] of [`mul_add`]s.
+/// The polynomial of [`mul_add`]s.
 #[inline(always)]
 fn series<const FUSED: bool, const N: usize>(x: f32, c: [f32; N]) -> f32 {
-    let mut y = c[N - 1];
-    for i in (0..N - 1).rev() {
-        y = mul_add::<FUSED>(y, x, c[i]);
-    }
-    y
+    horner(x, c, mul_add::<FUSED>)
 }
 
 /// The first 15 bits of `ln 2`: their product with a whole number below 2^9 is exact.
