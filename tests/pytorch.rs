@@ -428,6 +428,8 @@ fn convolution_by_minimal_filtering_agrees() {
     let options = Options { padding: [1, 1], ..Default::default() };
     let mut all = Fixture::load("convolution.safetensors");
     all.check("conv2d_minimal", |x| ops::conv2d(&x[0], &x[1], Some(&x[2]), options));
+    let options = Options { stride: [2, 2], ..options };
+    all.check("conv2d_minimal_strided", |x| ops::conv2d(&x[0], &x[1], Some(&x[2]), options));
 }
 
 #[test]

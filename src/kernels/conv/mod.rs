@@ -7,7 +7,7 @@
 //!   roles of the channels exchanged, for the gradient of the input.
 //! * `pixels`: lanes are pixels. For few output channels, short sums and products with a 1x1 kernel.
 //! * `weight`: the gradient of the weight, a sum over all pixels.
-//! * `winograd`: all three for kernels of 3 x 3, with fewer products.
+//! * `winograd`: all three for kernels of 3 x 3, and of 4 x 4 with stride 2, with fewer products.
 //!
 //! An output is always summed in the same order, so its bits depend on the sizes, the processor and the user's
 //! `WENGERT_CONV` alone.
@@ -25,6 +25,7 @@ mod tests;
 use super::simd;
 use crate::element::Float;
 use pass::Pass;
+use winograd::Goal;
 
 /// The sizes of a convolution: input `[batch, in_channels, h, w]`, weight `[out_channels, in_channels / groups, kh, kw]`,
 /// output `[batch, out_channels, oh, ow]`.
@@ -175,9 +176,10 @@ const FEW_PIXELS: usize = 1024;
 pub fn packs<T: Float>(conv: &Conv, halved: bool) -> Option<([usize; 5], usize)> {
     let kernels = T::kernels(simd::isa());
     let few = conv.batch * conv.out_plane() <= FEW_PIXELS;
-    let minimal = few && winograd::pays::<T>(conv, false);
+    let minimal = few && winograd::pays::<T>(conv, Goal::Output);
     (minimal || few && (halved || !pixels::pays(conv, kernels.lanes))).then(|| {
-        let name = if minimal { 4 } else { 1 };
+        // 4 or 5.
+        let name = if minimal { 1 + conv.kernel[0] } else { 1 };
         ([name, kernels.width(), conv.groups, conv.out_channels, conv.depth()], packed_len::<T>(conv))
     })
 }
@@ -190,7 +192,7 @@ pub fn pack<T: Float>(conv: &Conv, weight: &[T], to: &mut [T]) {
     let isa = simd::isa();
     assert_eq!(weight.len(), conv.weight_len(), "conv: weight of {conv:?}");
     assert_eq!(to.len(), packed_len::<T>(conv), "conv: packed weight of {conv:?}");
-    if winograd::pays::<T>(conv, false) {
+    if winograd::pays::<T>(conv, Goal::Output) {
         winograd::pack(isa, conv, weight, to)
     } else {
         direct::pack(isa, conv, weight, to)
@@ -211,7 +213,7 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: Weights<T>, after: After<
         return;
     }
     let isa = simd::isa();
-    if winograd::pays::<T>(conv, false) {
+    if winograd::pays::<T>(conv, Goal::Output) {
         winograd::run(isa, &Pass::forward(conv, x, weight, after), y);
     } else if pixels::pays(conv, T::kernels(isa).lanes) {
         pixels::forward(isa, conv, x, weight.plain, after, y);
@@ -228,7 +230,11 @@ fn check_packed<T: Float>(conv: &Conv, weight: Weights<T>) {
 
 fn packed_len<T: Float>(conv: &Conv) -> usize {
     let width = T::kernels(simd::isa()).width();
-    if winograd::pays::<T>(conv, false) { winograd::packed_len(conv, width) } else { direct::packed_len(conv, width) }
+    if winograd::pays::<T>(conv, Goal::Output) {
+        winograd::packed_len(conv, width)
+    } else {
+        direct::packed_len(conv, width)
+    }
 }
 
 /// Whether [`forward_halved`] is of use: with a few channels most lanes would idle.
@@ -260,7 +266,7 @@ pub fn forward_halved<T: Float>(
     }
     if !y.is_empty() {
         let (isa, pass) = (simd::isa(), Pass::forward(conv, x, weight, after).halved(taps));
-        if winograd::pays::<T>(conv, false) { winograd::run(isa, &pass, y) } else { direct::run(isa, &pass, y) }
+        if winograd::pays::<T>(conv, Goal::Output) { winograd::run(isa, &pass, y) } else { direct::run(isa, &pass, y) }
     }
 }
 
@@ -283,7 +289,7 @@ pub fn grad_input<T: Float>(conv: &Conv, dy: &[T], weight: &[T], bias: Option<&[
     }
     let isa = simd::isa();
     // With a few channels most lanes of the direct way would idle.
-    if winograd::pays::<T>(conv, true) {
+    if winograd::pays::<T>(conv, Goal::GradInput) {
         winograd::run(isa, &Pass::grad_input(conv, dy, weight, bias), dx);
     } else if conv.group_in() * 2 <= T::kernels(isa).lanes || pixels::is_unit(conv) {
         pixels::grad_input(isa, conv, dy, weight, bias, dx);
@@ -310,7 +316,7 @@ pub fn grad_weight<T: Float>(conv: &Conv, x: &[T], dy: &[T], dw: &mut [T], bias:
         }
         return;
     }
-    if winograd::pays::<T>(conv, true) {
+    if winograd::pays::<T>(conv, Goal::GradWeight) {
         winograd::grad_weight(isa, conv, x, dy, dw, bias);
     } else if conv.group_out() * 4 <= T::kernels(isa).lanes {
         planes::grad_weight(isa, conv, x, dy, dw);

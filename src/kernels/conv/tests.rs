@@ -50,6 +50,8 @@ enum Way {
     Winograd,
 }
 
+const GOALS: [Goal; 3] = [Goal::Output, Goal::GradInput, Goal::GradWeight];
+
 fn plain<T>(plain: &[T]) -> Weights<'_, T> {
     Weights { plain, packed: None }
 }
@@ -133,7 +135,7 @@ fn check<T: Float>(conv: Conv, way: Way) {
     // Minimal filtering rounds numbers that cancel: every pixel under a kernel times any of the kernel's weights.
     let minimal = |isa, pass: usize| match way {
         Way::Winograd => true,
-        Way::Chosen => simd::with_isa(isa, || winograd::pays::<T>(&conv, pass > 0)),
+        Way::Chosen => simd::with_isa(isa, || winograd::pays::<T>(&conv, GOALS[pass.min(2)])),
         Way::Direct | Way::Pixels => false,
     };
     let summed = |v: &[f64]| {
@@ -142,7 +144,14 @@ fn check<T: Float>(conv: Conv, way: Way) {
     };
     let [x, weight, bias, dy, shift] = &magnitudes;
     let [y, dx, ..] = reference(&conv, [x, &summed(weight), bias, dy, shift]);
-    let of_minimal = [y, dx, summed(&sizes[2]), sizes[3].clone()];
+    let mut of_minimal = [y, dx, summed(&sizes[2]), sizes[3].clone()];
+    if conv.kernel == [4, 4] {
+        // Tiles are larger than the kernel: any pixel of theirs.
+        for sizes in &mut of_minimal[..3] {
+            let most = sizes.iter().copied().fold(0.0, f64::max);
+            sizes.fill(most);
+        }
+    }
     for (isa, all) in simd::Isa::available().into_iter().zip(results) {
         for (n, name) in ["y", "dx", "dw", "db"].into_iter().enumerate() {
             let minimal = minimal(isa, n);
@@ -240,21 +249,48 @@ fn minimal_filtering_agrees_with_the_definition() {
     for (batch, channels, size) in [(1, 12, 32), (1, 64, 56), (32, 64, 32), (32, 512, 4)] {
         let conv = Conv { padding: [1, 1], ..conv(batch, [channels, channels, 1], [size, size], [3, 3]) };
         for isa in simd::Isa::available() {
-            simd::with_isa(isa, || {
-                assert!([false, true].iter().all(|&way| winograd::pays::<f32>(&conv, way)), "{conv:?}")
-            });
+            simd::with_isa(isa, || assert!(GOALS.iter().all(|&goal| winograd::pays::<f32>(&conv, goal)), "{conv:?}"));
         }
-        assert!(!winograd::pays::<f64>(&conv, false));
+        assert!(!winograd::pays::<f64>(&conv, Goal::Output));
     }
     // Where a product of 512 bits takes two cycles, more of them go this way: the second layer of `mnist_cnn`, backward.
     let second = conv(64, [32, 64, 1], [13, 13], [3, 3]);
-    assert_eq!([1, 2].map(|product| winograd::saves(&second, true, 32, product)), [false, true]);
+    assert_eq!([1, 2].map(|product| winograd::saves(&second, Goal::GradInput, 32, product)), [false, true]);
     check::<f32>(Conv { padding: [1, 1], ..conv(1, [12, 12, 1], [32, 32], [3, 3]) }, Way::Chosen);
     // Many blocks and slices, parts of the channels, teams of panels.
     for (batch, channels, input) in
         [(1, [12, 12, 1], [32, 32]), (9, [16, 40, 1], [16, 30]), (2, [300, 80, 1], [4, 4]), (5, [80, 150, 2], [7, 7])]
     {
         check::<f32>(Conv { padding: [1, 1], ..conv(batch, channels, input, [3, 3]) }, Way::Winograd);
+    }
+}
+
+#[test]
+fn minimal_filtering_by_phases_agrees_with_the_definition() {
+    for (channels, batch) in [([1, 1, 1], 2), ([3, 17, 1], 5), ([40, 33, 1], 1), ([6, 10, 2], 3)] {
+        for input in [[4, 4], [5, 7], [9, 12], [20, 37], [2, 1]] {
+            for padding in [[0, 0], [1, 1], [2, 1], [0, 3], [3, 2]] {
+                if [0, 1].iter().all(|&i| input[i] + 2 * padding[i] >= 4) {
+                    let conv = Conv { padding, stride: [2, 2], ..conv(batch, channels, input, [4, 4]) };
+                    check::<f32>(conv, Way::Winograd);
+                }
+            }
+        }
+    }
+    for (batch, channels, input) in
+        [(64, [64, 128, 1], [14, 14]), (9, [16, 40, 1], [16, 30]), (2, [300, 80, 1], [4, 4]), (5, [80, 150, 2], [7, 7])]
+    {
+        let conv = Conv { padding: [1, 1], stride: [2, 2], ..conv(batch, channels, input, [4, 4]) };
+        check::<f32>(conv, Way::Winograd);
+    }
+    // Tiles of 4 x 4 fit 7 x 7 pixels well, but not 5 x 5.
+    let of = |size| Conv { padding: [1, 1], stride: [2, 2], ..conv(64, [64, 128, 1], [size, size], [4, 4]) };
+    for isa in simd::Isa::available() {
+        simd::with_isa(isa, || {
+            assert_eq!(GOALS.map(|goal| winograd::pays::<f32>(&of(14), goal)), [true; 3]);
+            assert_eq!(GOALS.map(|goal| winograd::pays::<f32>(&of(10), goal)), [false; 3]);
+            assert_eq!(GOALS.map(|goal| winograd::pays::<f64>(&of(14), goal)), [false; 3]);
+        });
     }
 }
 

@@ -101,12 +101,8 @@ pub(super) fn add_up<T: Float>(
         parallel::tasks(all_panels, conv.threads(), |panel| {
             let (group, first) = (panel / panels, panel % panels * width);
             let (channel, count) = (group * group_out + first, width.min(group_out - first));
-            scratch(panel_len, |total: &mut [T]| {
-                let of = |slice: usize| &sums[(slice * all_panels + panel) * panel_len..][..panel_len];
-                total.copy_from_slice(of(0));
-                for slice in 1..slices {
-                    sum_rows(isa, of(slice), total);
-                }
+            let of = |slice: usize| &sums[(slice * all_panels + panel) * panel_len..][..panel_len];
+            let deliver = |total: &[T]| {
                 finish(&total[width..], &|weights| {
                     // SAFETY: these output channels are written by this task only.
                     let to = unsafe { std::slice::from_raw_parts_mut(dw.at(channel * depth), count * depth) };
@@ -118,6 +114,16 @@ pub(super) fn add_up<T: Float>(
                     let to = unsafe { std::slice::from_raw_parts_mut(bias.at(channel), count) };
                     to.copy_from_slice(&total[..count]);
                 }
+            };
+            if slices == 1 {
+                return deliver(of(0));
+            }
+            scratch(panel_len, |total: &mut [T]| {
+                total.copy_from_slice(of(0));
+                for slice in 1..slices {
+                    sum_rows(isa, of(slice), total);
+                }
+                deliver(total);
             });
         });
     });

@@ -1,257 +1,334 @@
-//! The transforms but that of the input, which is a micro-kernel ([`Squares`](crate::kernels::gemm::Squares)). Sixteen numbers stand
-//! for each tile and channel; their place in the square of 4 x 4 is the slowest axis.
+//! The transforms of both schemes: `Y = A^T [(G g G^T) * (B^T d B)] A`, and their transposes for the gradient of the weight.
+//!
+//! What stands for a tile and channel is a square of numbers, whose place is the slowest axis: the values of polynomials at a few
+//! points, and at infinity. F(2 x 2, 3 x 3) takes 0, 1 and -1. F(4 x 4, 2 x 2) takes 1/2, -1/2, 5/4 and -5/4, which lose little
+//! to rounding: by the norms of the rows 3.0 times what a direct sum loses, root mean square, where 0, 1, -1 and 2 lose 6.4 times
+//! that, and the best eighths (3/8 and 5/4, either sign) 2.8 times.
 //!
 //! ```text
-//! B^T = 1  0 -1  0    G = 1    0    0     A^T = 1  1  1  0
-//!       0  1  1  0        1/2  1/2  1/2         0  1 -1 -1
-//!       0 -1  1  0        1/2 -1/2  1/2
-//!       0  1  0 -1        0    0    1
+//! F(2 x 2, 3 x 3)
+//! B^T =  1    0    -1    0       G =  1     0    0      A^T = 1   1   1   0
+//!        0    1     1    0           1/2   1/2  1/2           0   1  -1  -1
+//!        0   -1     1    0           1/2  -1/2  1/2
+//!        0    1     0   -1            0     0    1
+//!
+//! F(4 x 4, 2 x 2), with a = 1/2 and b = 5/4
+//! B^T =  abb   bb   -a   -1  0   G = 16/21   8/21       A^T =  1    1    1    1   0
+//!       -abb   bb    a   -1  0      -16/21   8/21              a   -a    b   -b   0
+//!       -aab  -aa    b    1  0      32/105   8/21              aa   aa   bb   bb  0
+//!        aab  -aa   -b    1  0     -32/105   8/21              aaa -aaa  bbb -bbb 1
+//!       aabb    0 -aa-bb  0  1         0      1
 //! ```
 #![allow(clippy::needless_range_loop, reason = "loops over registers; counted ones unroll whole")]
 
+use super::lanes::{L, Lanes};
 use crate::element::Float;
+use crate::kernels::gemm::SLACK;
 use crate::kernels::simd::simd;
-use std::ops::{Add, Mul, Sub};
 
-/// Numbers that are transformed side by side; the width of a panel is a multiple.
-const L: usize = 8;
+/// The widest row of numbers that is transformed.
+const WIDEST: usize = SLACK;
 
-/// So many numbers.
+fn fits(width: usize) -> bool {
+    width.is_multiple_of(L) && width <= WIDEST
+}
+
+/// `store(i, j, [map x map^T](i, j))` where `x(i, j) = load(i, j)`.
+#[inline(always)]
+fn square<T: Float, const N: usize, const M: usize>(
+    load: impl Fn(usize, usize) -> Lanes<T>,
+    map: impl Fn([Lanes<T>; N]) -> [Lanes<T>; M],
+    mut store: impl FnMut(usize, usize, Lanes<T>),
+) {
+    let mut rows = [[Lanes::all(0.0); N]; M];
+    for j in 0..N {
+        let mut column = [Lanes::all(0.0); N];
+        for i in 0..N {
+            column[i] = load(i, j);
+        }
+        let column = map(column);
+        for i in 0..M {
+            rows[i][j] = column[i];
+        }
+    }
+    for i in 0..M {
+        let row = map(rows[i]);
+        for j in 0..M {
+            store(i, j, row[j]);
+        }
+    }
+}
+
+/// The tap of the kernel that is number `i`: from `first` on, `by` to the next.
+#[inline(always)]
+fn tap(first: usize, by: isize, i: usize) -> usize {
+    first.wrapping_add_signed(by * i as isize)
+}
+
+/// Where what stands for tiles and channels lies: number `place` of tile `t` at `place * between + t * pitch`.
 #[derive(Clone, Copy)]
-struct Lanes<T>([T; L]);
-
-impl<T: Float> Lanes<T> {
-    #[inline(always)]
-    fn all(x: T) -> Self {
-        Lanes([x; L])
-    }
-
-    /// # Safety
-    /// `L` numbers must be there.
-    #[inline(always)]
-    unsafe fn load(from: *const T) -> Self {
-        // SAFETY: the caller vouches for it; an array is aligned as its numbers are.
-        Lanes(unsafe { from.cast::<[T; L]>().read() })
-    }
-
-    /// # Safety
-    /// There must be room for `L` numbers.
-    #[inline(always)]
-    unsafe fn store(self, to: *mut T) {
-        // SAFETY: as above.
-        unsafe { to.cast::<[T; L]>().write(self.0) }
-    }
-
-    #[inline(always)]
-    fn relu(mut self) -> Self {
-        for x in &mut self.0 {
-            *x = x.relu();
-        }
-        self
-    }
+pub(super) struct Spread {
+    pub between: usize,
+    pub pitch: usize,
 }
 
-macro_rules! lanes {
-    ($($trait:ident $name:ident),+) => {$(
-        impl<T: Float> $trait for Lanes<T> {
-            type Output = Self;
-            #[inline(always)]
-            fn $name(mut self, other: Self) -> Self {
-                for l in 0..L {
-                    self.0[l] = self.0[l].$name(other.0[l]);
+macro_rules! transforms {
+    (
+        $(#[$meta:meta])*
+        $name:ident: kernel $K:literal, side $S:literal, seen $N:literal, phases $P:literal;
+        see $see:expr; widen $widen:expr; gather $gather:expr; scatter $scatter:expr; narrow $narrow:expr;
+    ) => {
+        $(#[$meta])*
+        pub(super) mod $name {
+            use super::*;
+
+            pub const SIDE: usize = $S;
+            pub const SEEN: usize = $N;
+            pub const PLACES: usize = SEEN * SEEN;
+            pub const PHASES: usize = $P;
+
+            simd! {
+                /// The squares under rows of tiles: pixel (i, j) of tile (y, x) stands in row `step (side y + i) + start[0]`,
+                /// column `step (side x + j) + start[1]` of `from`, `[rows, columns, width]`, or is zero where there is none.
+                #[allow(dead_code, reason = "another kernel does it for one of the schemes")]
+                pub fn input[T: Float](
+                    from: &[T],
+                    size: [usize; 2],
+                    width: usize,
+                    start: [isize; 2],
+                    step: usize,
+                    count: [usize; 2],
+                    to: &mut [T],
+                    spread: Spread,
+                ) {
+                    let ([rows, columns], [lines, tiles]) = (size, count);
+                    let last = (PLACES - 1) * spread.between + (lines * tiles).saturating_sub(1) * spread.pitch + width;
+                    assert!(fits(width) && rows * columns * width <= from.len(), "winograd: input");
+                    assert!(last <= to.len(), "winograd: what stands for the input");
+                    let nothing = [T::ZERO; WIDEST];
+                    for y in 0..lines {
+                        for x in 0..tiles {
+                            let mut pixels = [[nothing.as_ptr(); SEEN]; SEEN];
+                            for (i, pixels) in pixels.iter_mut().enumerate() {
+                                for (j, pixel) in pixels.iter_mut().enumerate() {
+                                    let row = start[0] + (step * (SIDE * y + i)) as isize;
+                                    let column = start[1] + (step * (SIDE * x + j)) as isize;
+                                    // Negative ones wrap around.
+                                    if (row as usize) < rows && (column as usize) < columns {
+                                        *pixel = from.as_ptr().wrapping_add((row as usize * columns + column as usize) * width);
+                                    }
+                                }
+                            }
+                            for l in (0..width).step_by(L) {
+                                // SAFETY: the assertion has checked `from`.
+                                let load = |i: usize, j: usize| unsafe { Lanes::load(pixels[i][j].add(l)) };
+                                let to = to.as_mut_ptr().wrapping_add((y * tiles + x) * spread.pitch + l);
+                                square::<T, $N, $N>(load, $see, |i, j, number| {
+                                    // SAFETY: the assertion has checked `to`.
+                                    unsafe { number.store(to.add(($N * i + j) * spread.between)) }
+                                });
+                            }
+                        }
+                    }
                 }
-                self
+
+                /// The weights of a panel: of each channel's taps, `[channels, across, across, width]`, those from `first` on, `by`
+                /// to the next.
+                pub fn weight[T: Float](
+                    from: &[T],
+                    across: usize,
+                    first: [usize; 2],
+                    by: isize,
+                    width: usize,
+                    to: &mut [T],
+                    between: usize,
+                ) {
+                    let channels = from.len() / (across * across * width);
+                    assert!(fits(width) && (PLACES - 1) * between + channels * width <= to.len(), "winograd: weight");
+                    assert!(first.iter().all(|&at| at < across && tap(at, by, $K - 1) < across), "winograd: taps");
+                    for channel in 0..channels {
+                        for l in (0..width).step_by(L) {
+                            let from = from.as_ptr().wrapping_add(channel * across * across * width + l);
+                            let to = to.as_mut_ptr().wrapping_add(channel * width + l);
+                            let load = |i: usize, j: usize| {
+                                let tap = tap(first[0], by, i) * across + tap(first[1], by, j);
+                                // SAFETY: `from` has all taps of a channel.
+                                unsafe { Lanes::load(from.add(tap * width)) }
+                            };
+                            square::<T, $K, $N>(load, $widen, |i, j, number| {
+                                // SAFETY: the assertion has checked `to`.
+                                unsafe { number.store(to.add(($N * i + j) * between)) }
+                            });
+                        }
+                    }
+                }
+
+                /// The output of `lines` rows of `tiles` tiles, of one panel, from their products, `[tiles, width]` of each place.
+                /// Pixel (i, j) goes to row `step i + first[0]` and column `step j + first[1]` of `to`, `[rows, columns, width]`;
+                /// what lies beyond is left out.
+                pub fn output[T: Float](
+                    products: &[T],
+                    between: usize,
+                    count: [usize; 2],
+                    width: usize,
+                    bias: &[T],
+                    relu: bool,
+                    first: [usize; 2],
+                    step: usize,
+                    size: [usize; 2],
+                    to: &mut [T],
+                ) {
+                    let ([lines, tiles], [rows, columns]) = (count, size);
+                    let (first, step) = if PHASES == 1 { ([0; 2], 1) } else { (first, step) };
+                    let last = (PLACES - 1) * between + lines * tiles * width;
+                    assert!(fits(width) && last <= products.len(), "winograd: output");
+                    assert!(width <= bias.len() && rows * columns * width <= to.len(), "winograd: output");
+                    let mut sink = [T::ZERO; WIDEST];
+                    for line in 0..lines {
+                        for x in 0..tiles {
+                            let mut pixels = [[sink.as_mut_ptr(); SIDE]; SIDE];
+                            for (i, pixels) in pixels.iter_mut().enumerate() {
+                                for (j, pixel) in pixels.iter_mut().enumerate() {
+                                    let row = step * (SIDE * line + i) + first[0];
+                                    let column = step * (SIDE * x + j) + first[1];
+                                    if row < rows && column < columns {
+                                        *pixel = to.as_mut_ptr().wrapping_add((row * columns + column) * width);
+                                    }
+                                }
+                            }
+                            for l in (0..width).step_by(L) {
+                                let from = products.as_ptr().wrapping_add((line * tiles + x) * width + l);
+                                // SAFETY: the assertion has checked `bias`.
+                                let bias = unsafe { Lanes::load(bias.as_ptr().add(l)) };
+                                // SAFETY: the assertion has checked `products`.
+                                let load = |i: usize, j: usize| unsafe { Lanes::load(from.add(($N * i + j) * between)) };
+                                square::<T, $N, $S>(load, $gather, |i, j, y| {
+                                    let y = y + bias;
+                                    let y = if relu { y.relu() } else { y };
+                                    // SAFETY: the assertion has checked `to`.
+                                    unsafe { y.store(pixels[i][j].add(l)) }
+                                });
+                            }
+                        }
+                    }
+                }
+
+                /// The gradient of the output under `lines` rows of `tiles` tiles, of one panel: `[rows, columns, width]`, zeros
+                /// beyond, to `[tiles, width]` of each place.
+                pub fn grad_output[T: Float](
+                    from: &[T],
+                    size: [usize; 2],
+                    count: [usize; 2],
+                    width: usize,
+                    to: &mut [T],
+                    between: usize,
+                ) {
+                    let ([lines, tiles], [rows, columns]) = (count, size);
+                    assert!(fits(width) && rows * columns * width <= from.len(), "winograd: gradient of the output");
+                    let last = (PLACES - 1) * between + lines * tiles * width;
+                    assert!(last <= to.len(), "winograd: gradient of the output");
+                    let nothing = [T::ZERO; WIDEST];
+                    for line in 0..lines {
+                        for x in 0..tiles {
+                            let mut pixels = [[nothing.as_ptr(); SIDE]; SIDE];
+                            for (i, pixels) in pixels.iter_mut().enumerate() {
+                                for (j, pixel) in pixels.iter_mut().enumerate() {
+                                    let [row, column] = [SIDE * line + i, SIDE * x + j];
+                                    if row < rows && column < columns {
+                                        *pixel = from.as_ptr().wrapping_add((row * columns + column) * width);
+                                    }
+                                }
+                            }
+                            for l in (0..width).step_by(L) {
+                                let to = to.as_mut_ptr().wrapping_add((line * tiles + x) * width + l);
+                                // SAFETY: the assertion has checked `from`.
+                                let load = |i: usize, j: usize| unsafe { Lanes::load(pixels[i][j].add(l)) };
+                                square::<T, $S, $N>(load, $scatter, |i, j, number| {
+                                    // SAFETY: the assertion has checked `to`.
+                                    unsafe { number.store(to.add(($N * i + j) * between)) }
+                                });
+                            }
+                        }
+                    }
+                }
+
+                /// The sums of a panel, `[channels, width]` of each place, to the gradient of its weights: of
+                /// `[channels, across, across, width]` the taps from `first` on, `by` to the next.
+                pub fn grad_weight[T: Float](
+                    sums: &[T],
+                    between: usize,
+                    across: usize,
+                    first: [usize; 2],
+                    by: isize,
+                    width: usize,
+                    to: &mut [T],
+                ) {
+                    let channels = to.len() / (across * across * width);
+                    let last = (PLACES - 1) * between + channels * width;
+                    assert!(fits(width) && last <= sums.len(), "winograd: gradient of the weight");
+                    assert!(first.iter().all(|&at| at < across && tap(at, by, $K - 1) < across), "winograd: taps");
+                    for channel in 0..channels {
+                        for l in (0..width).step_by(L) {
+                            let sums = sums.as_ptr().wrapping_add(channel * width + l);
+                            let to = to.as_mut_ptr().wrapping_add(channel * across * across * width + l);
+                            // SAFETY: the assertion has checked `sums`.
+                            let load = |i: usize, j: usize| unsafe { Lanes::load(sums.add(($N * i + j) * between)) };
+                            square::<T, $N, $K>(load, $narrow, |i, j, number| {
+                                let tap = tap(first[0], by, i) * across + tap(first[1], by, j);
+                                // SAFETY: `to` has all taps of a channel.
+                                unsafe { number.store(to.add(tap * width)) }
+                            });
+                        }
+                    }
+                }
             }
         }
-    )+};
+    };
 }
-lanes!(Add add, Sub sub, Mul mul);
 
-/// `G g`, one column.
-macro_rules! widen {
-    ([$a:expr, $b:expr, $c:expr]) => {{
-        let (a, b, c, half) = ($a, $b, $c, Lanes::all(T::of(0.5)));
-        let (ends, middle) = (half * (a + c), half * b);
+transforms! {
+    /// F(2 x 2, 3 x 3).
+    of_three: kernel 3, side 2, seen 4, phases 1;
+    see |[a, b, c, d]| [a - c, b + c, c - b, b - d];
+    widen |[a, b, c]| {
+        let (ends, middle) = (0.5 * (a + c), 0.5 * b);
         [a, ends + middle, ends - middle, c]
-    }};
+    };
+    gather |[a, b, c, d]| [a + b + c, b - c - d];
+    scatter |[a, b]| [a, a + b, a - b, Lanes::all(0.0) - b];
+    narrow |[a, b, c, d]| {
+        let (sum, difference) = (0.5 * (b + c), 0.5 * (b - c));
+        [a + sum, difference, d + sum]
+    };
 }
 
-/// `A^T m`, one column.
-macro_rules! gather {
-    ([$a:expr, $b:expr, $c:expr, $d:expr]) => {{
-        let (a, b, c, d) = ($a, $b, $c, $d);
-        [a + b + c, b - c - d]
-    }};
-}
-
-/// `A y`, one column.
-macro_rules! scatter {
-    ([$a:expr, $b:expr]) => {{
-        let (a, b) = ($a, $b);
-        [a, a + b, a - b, Lanes::all(T::ZERO) - b]
-    }};
-}
-
-/// `G^T s`, one column.
-macro_rules! narrow {
-    ([$a:expr, $b:expr, $c:expr, $d:expr]) => {{
-        let (a, b, c, d, half) = ($a, $b, $c, $d, Lanes::all(T::of(0.5)));
-        [a + half * (b + c), half * (b - c), d + half * (b + c)]
-    }};
-}
-
-simd! {
-    /// The weights of a panel, `[channels, 9, width]` (in reversed order of the taps if `flip`), to `[16, channels, width]`.
-    pub(super) fn weight[T: Float](taps: &[T], flip: bool, width: usize, to: &mut [T]) {
-        let channels = taps.len() / (9 * width);
-        assert!(width.is_multiple_of(L) && to.len() >= 16 * channels * width, "winograd: weight");
-        for channel in 0..channels {
-            for l in (0..width).step_by(L) {
-                // SAFETY: `taps` has 9 rows of a channel; the assertion has checked `to`.
-                unsafe {
-                    let taps = taps.as_ptr().add(channel * 9 * width + l);
-                    let to = to.as_mut_ptr().add(channel * width + l);
-                    macro_rules! tap {
-                        ($i:literal) => {
-                            Lanes::<T>::load(taps.add(if flip { 8 - $i } else { $i } * width))
-                        };
-                    }
-                    let a = widen!([tap!(0), tap!(3), tap!(6)]);
-                    let b = widen!([tap!(1), tap!(4), tap!(7)]);
-                    let c = widen!([tap!(2), tap!(5), tap!(8)]);
-                    for i in 0..4 {
-                        let row = widen!([a[i], b[i], c[i]]);
-                        for j in 0..4 {
-                            row[j].store(to.add((4 * i + j) * channels * width));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The output of `lines` rows of `tiles` tiles, of one panel: from `products` `[16, tiles of all lines, width]`, number
-    /// `place` `between` behind the one before, to `[rows, columns, width]`; what lies beyond is left out.
-    pub(super) fn output[T: Float](
-        products: &[T],
-        between: usize,
-        grid: [usize; 2],
-        width: usize,
-        bias: &[T],
-        relu: bool,
-        size: [usize; 2],
-        to: &mut [T],
-    ) {
-        let ([lines, tiles], [rows, columns]) = (grid, size);
-        assert!(width.is_multiple_of(L) && 15 * between + lines * tiles * width <= products.len(), "winograd: output");
-        assert!(width <= bias.len() && rows * columns * width <= to.len(), "winograd: output");
-        for line in 0..lines {
-            for x in 0..tiles {
-                for l in (0..width).step_by(L) {
-                    // SAFETY: the assertions have checked all three.
-                    unsafe {
-                        let from = products.as_ptr().add((line * tiles + x) * width + l);
-                        let to = to.as_mut_ptr().add((2 * line * columns + 2 * x) * width + l);
-                        macro_rules! column {
-                            ($j:literal) => {
-                                gather!([
-                                    Lanes::<T>::load(from.add($j * between)),
-                                    Lanes::load(from.add((4 + $j) * between)),
-                                    Lanes::load(from.add((8 + $j) * between)),
-                                    Lanes::load(from.add((12 + $j) * between))
-                                ])
-                            };
-                        }
-                        let (a, b, c, d) = (column!(0), column!(1), column!(2), column!(3));
-                        let bias = Lanes::load(bias.as_ptr().add(l));
-                        for i in 0..2 {
-                            let pair = gather!([a[i], b[i], c[i], d[i]]);
-                            for j in 0..2 {
-                                let y = pair[j] + bias;
-                                let y = if relu { y.relu() } else { y };
-                                if 2 * line + i < rows && 2 * x + j < columns {
-                                    y.store(to.add((i * columns + j) * width));
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The gradient of the output under `lines` rows of `tiles` tiles, of one panel: `[rows, columns, width]`, zeros
-    /// beyond, to `[16, tiles of all lines, width]`, number `place` `between` behind the one before.
-    pub(super) fn grad_output[T: Float](
-        from: &[T],
-        size: [usize; 2],
-        grid: [usize; 2],
-        width: usize,
-        to: &mut [T],
-        between: usize,
-    ) {
-        let ([lines, tiles], [rows, columns]) = (grid, size);
-        assert!(width.is_multiple_of(L) && rows * columns * width <= from.len(), "winograd: gradient of the output");
-        assert!(15 * between + lines * tiles * width <= to.len(), "winograd: gradient of the output");
-        for line in 0..lines {
-            for x in 0..tiles {
-                for l in (0..width).step_by(L) {
-                    // SAFETY: the assertions have checked both.
-                    unsafe {
-                        let from = from.as_ptr().add((2 * line * columns + 2 * x) * width + l);
-                        macro_rules! pixel {
-                            ($i:literal, $j:literal) => {
-                                if 2 * line + $i < rows && 2 * x + $j < columns {
-                                    Lanes::<T>::load(from.add(($i * columns + $j) * width))
-                                } else {
-                                    Lanes::all(T::ZERO)
-                                }
-                            };
-                        }
-                        let a = scatter!([pixel!(0, 0), pixel!(1, 0)]);
-                        let b = scatter!([pixel!(0, 1), pixel!(1, 1)]);
-                        let to = to.as_mut_ptr().add((line * tiles + x) * width + l);
-                        for i in 0..4 {
-                            let row = scatter!([a[i], b[i]]);
-                            for j in 0..4 {
-                                row[j].store(to.add((4 * i + j) * between));
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The sums of a panel, `[16, channels, width]`, to the gradient of its weights, `[channels, 9, width]`.
-    pub(super) fn grad_weight[T: Float](sums: &[T], width: usize, to: &mut [T]) {
-        let channels = to.len() / (9 * width);
-        assert!(width.is_multiple_of(L) && sums.len() >= 16 * channels * width, "winograd: gradient of the weight");
-        for channel in 0..channels {
-            for l in (0..width).step_by(L) {
-                // SAFETY: `to` has 9 rows of a channel; the assertion has checked `sums`.
-                unsafe {
-                    let sums = sums.as_ptr().add(channel * width + l);
-                    let to = to.as_mut_ptr().add(channel * 9 * width + l);
-                    macro_rules! column {
-                        ($j:literal) => {
-                            narrow!([
-                                Lanes::<T>::load(sums.add($j * channels * width)),
-                                Lanes::load(sums.add((4 + $j) * channels * width)),
-                                Lanes::load(sums.add((8 + $j) * channels * width)),
-                                Lanes::load(sums.add((12 + $j) * channels * width))
-                            ])
-                        };
-                    }
-                    let (a, b, c, d) = (column!(0), column!(1), column!(2), column!(3));
-                    for u in 0..3 {
-                        let row = narrow!([a[u], b[u], c[u], d[u]]);
-                        for v in 0..3 {
-                            row[v].store(to.add((3 * u + v) * width));
-                        }
-                    }
-                }
-            }
-        }
-    }
+transforms! {
+    /// F(4 x 4, 2 x 2).
+    of_two: kernel 2, side 4, seen 5, phases 4;
+    see |[a, b, c, d, e]| {
+        let (near, far) = (1.5625 * b - d, d - 0.25 * b);
+        let (odd_near, odd_far) = (0.5 * (1.5625 * a - c), 1.25 * (c - 0.25 * a));
+        [near + odd_near, near - odd_near, far + odd_far, far - odd_far, e - 1.8125 * c + 0.390625 * a]
+    };
+    widen |[a, b]| {
+        let (near, far, odd) = (16.0 / 21.0 * a, 32.0 / 105.0 * a, 8.0 / 21.0 * b);
+        [odd + near, odd - near, odd + far, odd - far, b]
+    };
+    gather |[a, b, c, d, e]| {
+        let (near, far, odd_near, odd_far) = (a + b, c + d, a - b, c - d);
+        [
+            near + far,
+            0.5 * odd_near + 1.25 * odd_far,
+            0.25 * near + 1.5625 * far,
+            0.125 * odd_near + 1.953125 * odd_far + e,
+        ]
+    };
+    scatter |[a, b, c, d]| {
+        let (near, odd_near) = (a + 0.25 * c, 0.5 * b + 0.125 * d);
+        let (far, odd_far) = (a + 1.5625 * c, 1.25 * b + 1.953125 * d);
+        [near + odd_near, near - odd_near, far + odd_far, far - odd_far, d]
+    };
+    narrow |[a, b, c, d, e]| {
+        [16.0 / 21.0 * (a - b) + 32.0 / 105.0 * (c - d), 8.0 / 21.0 * (a + b + c + d) + e]
+    };
 }

@@ -1,42 +1,21 @@
-//! The gradient of the weight: `dG = G^T [sum over tiles of (A dY A^T) * (B^T d B)] G`, for each place in the square a product
-//! `[in, tiles] . [tiles, out]`.
+//! The gradient of the weight: `dG = G^T [sum over tiles of (A dY A^T) * (B^T d B)] G`, for each phase and place in the square a
+//! product `[in, tiles] . [tiles, out]`.
 
-use super::{CHANNELS, PLACES, Tiling, lanes_of, product, spaced, splits, transforms};
+use super::plan::{Plan, Scheme, spaced};
+use super::transforms::{of_three, of_two};
+use super::{CHANNELS, lanes_of, product, splits};
 use crate::element::Float;
 use crate::kernels::conv::Conv;
 use crate::kernels::conv::weight::{Shares, add_up, sum_rows};
-use crate::kernels::gemm::{Kernels, SLACK, Shared, even, part, scratch, transpose};
+use crate::kernels::gemm::{Shared, even, part, scratch, transpose};
 use crate::kernels::simd::Isa;
 use std::ops::Range;
 
-/// Tiles of a block: with 64 channels, what stands for their input takes 320 KiB.
-const TILES: usize = 64;
-
-/// How the work is cut.
-struct Plan {
-    shares: Shares,
-    tiling: Tiling,
-    /// Lines of tiles of all images, and of a block.
-    lines: usize,
-    per_block: usize,
-}
-
-impl Plan {
-    fn new<T: Float>(conv: &Conv, kernels: &Kernels<T>) -> Plan {
-        let (width, channels) = (kernels.width(), conv.group_in());
-        let tiling = Tiling::new(conv.output(), conv.padding);
-        let panels = conv.group_out().div_ceil(width);
-        let lines = conv.batch * tiling.lines;
-        let most = ((1 << 20) / (PLACES * channels * conv.out_channels).max(1)).clamp(1, 8);
-        let slices = (lines * tiling.tiles / (2 * TILES)).clamp(1, most).min(lines);
-        // Without empty ones.
-        let slices = lines.div_ceil(lines.div_ceil(slices));
-        let parts = channels.div_ceil(CHANNELS);
-        let teams = splits(conv, slices * conv.groups).div_ceil(parts).min(panels);
-        let per_block = tiling.per_block(TILES, lines.div_ceil(slices));
-        let shares = Shares { slices, panels, teams, parts, panel_len: (1 + PLACES * channels) * width };
-        Plan { shares, tiling, lines, per_block }
-    }
+/// Tiles of a block.
+fn most_tiles(scheme: Scheme) -> usize {
+    // With 64 channels of all phases, what stands for their input takes 320 or 800 KiB: sums are longer where there are more of
+    // them.
+    if scheme == Scheme::OfThree { 64 } else { 128 }
 }
 
 pub(in crate::kernels::conv) fn grad_weight<T: Float>(
@@ -47,16 +26,33 @@ pub(in crate::kernels::conv) fn grad_weight<T: Float>(
     dw: &mut [T],
     bias: Option<&mut [T]>,
 ) {
-    let kernels = T::kernels(isa);
-    let (plan, width) = (Plan::new(conv, kernels), kernels.width());
+    let (width, all) = (T::kernels(isa).width(), conv.group_in());
+    let plan = |channels: usize| Plan::new(conv, false, [conv.input, conv.output()], channels);
+    let whole = plan(all);
+    let (places, phases) = (whole.scheme.places(), whole.scheme.phases());
+    let panels = conv.group_out().div_ceil(width);
+    let lines = conv.batch * whole.lines;
+    let most = ((1 << 20) / (places * phases * all * conv.out_channels).max(1)).clamp(1, 8);
+    let slices = (lines * whole.tiles / 128).clamp(1, most).min(lines);
+    // Without empty ones.
+    let slices = lines.div_ceil(lines.div_ceil(slices));
+    let parts = (phases * all).div_ceil(CHANNELS);
+    let teams = splits(conv, slices * conv.groups).div_ceil(parts).min(panels);
+    let shares = Shares { slices, panels, teams, parts, panel_len: width + whole.panel_len(width) };
     let sum = |slice: usize, group: usize, panels: Range<usize>, at: usize, sums: Shared<T>| {
-        let lines = part(plan.lines, plan.shares.slices, 1, slice);
-        let channels = even(conv.group_in(), plan.shares.parts, at);
-        sum_slice(isa, conv, &plan, x, dy, lines, group, panels, channels, sums);
+        let lines = part(lines, slices, 1, slice);
+        let channels = even(all, parts, at);
+        let of_panel = |panel: usize| sums.after(panel * shares.panel_len);
+        let place = whole.panel_place(width);
+        sum_slice(isa, conv, &plan(channels.len()), place, x, dy, lines, group, panels, channels.start, &of_panel);
     };
-    add_up(isa, conv, &plan.shares, dw, bias, sum, |total, done| {
+    add_up(isa, conv, &shares, dw, bias, sum, |total, done| {
         scratch(conv.depth() * width, |taps: &mut [T]| {
-            transforms::grad_weight(isa, total, width, taps);
+            let turn = if whole.scheme == Scheme::OfThree { of_three::grad_weight } else { of_two::grad_weight };
+            for (i, phase) in whole.phases().iter().enumerate() {
+                let sums = &total[i * all * width..];
+                turn(isa, sums, whole.panel_place(width), conv.kernel[0], phase.tap, whole.by, width, taps);
+            }
             done(taps);
         });
     });
@@ -68,68 +64,71 @@ fn sum_slice<T: Float>(
     isa: Isa,
     conv: &Conv,
     plan: &Plan,
+    place_len: usize,
     x: &[T],
     dy: &[T],
     lines: Range<usize>,
     group: usize,
     panels: Range<usize>,
-    channels: Range<usize>,
-    sums: Shared<T>,
+    first_channel: usize,
+    sums: &dyn Fn(usize) -> Shared<T>,
 ) {
-    let (kernels, tiling) = (T::kernels(isa), &plan.tiling);
-    let (width, [rows, columns]) = (kernels.width(), conv.output());
+    let kernels = T::kernels(isa);
+    let (width, [height, columns]) = (kernels.width(), conv.output());
     let (in_plane, out_plane) = (conv.in_plane(), conv.out_plane());
-    let first_channel = group * conv.group_in() + channels.start;
-    let planes = |image: usize| &x[(image * conv.in_channels + first_channel) * in_plane..];
-    let (pitch, most) = (tiling.pitch::<T>(plan.per_block), plan.per_block * tiling.tiles);
-    scratch(PLACES * spaced(channels.len() * pitch) + SLACK, |input: &mut [T]| {
-        scratch(
-            PLACES * spaced(most * width) + 2 * tiling.lines.min(plan.per_block) * columns * width,
-            |buffer: &mut [T]| {
-                let (output, turned) = buffer.split_at_mut(PLACES * spaced(most * width));
-                for start in lines.clone().step_by(plan.per_block) {
-                    let block = start..(start + plan.per_block).min(lines.end);
-                    let (count, pitch) = (block.len() * tiling.tiles, tiling.pitch::<T>(block.len()));
-                    tiling.input(isa, block.clone(), channels.len(), conv.input, planes, input);
-                    for panel in panels.clone() {
-                        let first = panel * width;
-                        let some_out = width.min(conv.group_out() - first);
-                        let sum = sums.after(panel * plan.shares.panel_len);
-                        // SAFETY: only the task with the first channels reads and writes the bias of its panels and slice.
-                        let mut bias = (channels.start == 0).then(|| unsafe { sum.chunk(width, 0) });
-                        if let Some(bias) = bias.as_deref_mut().filter(|_| start == lines.start) {
-                            bias.fill(T::ZERO);
+    let (places, phases, channels) = (plan.scheme.places(), plan.scheme.phases(), plan.channels);
+    let grad_output = if plan.scheme == Scheme::OfThree { of_three::grad_output } else { of_two::grad_output };
+    let planes = |image: usize| &x[(image * conv.in_channels + group * conv.group_in() + first_channel) * in_plane..];
+    let blocks = lines.len().div_ceil((most_tiles(plan.scheme) / plan.tiles).max(1));
+    let most = lines.len().div_ceil(blocks);
+    let of_output = places * spaced(most * plan.tiles * width);
+    let turned_len = plan.scheme.side() * plan.lines.min(most) * columns * width;
+    scratch(plan.input_len::<T>(most), |input: &mut [T]| {
+        scratch(of_output + turned_len, |buffer: &mut [T]| {
+            let (output, turned) = buffer.split_at_mut(of_output);
+            for block in 0..blocks {
+                let some = even(lines.len(), blocks, block);
+                let some = lines.start + some.start..lines.start + some.end;
+                let (layout, count) = (plan.layout::<T>(some.len()), some.len() * plan.tiles);
+                let between = spaced(count * width);
+                plan.input(isa, some.clone(), planes, input);
+                for panel in panels.clone() {
+                    let first = panel * width;
+                    let some_out = width.min(conv.group_out() - first);
+                    let sum = sums(panel);
+                    // SAFETY: only the task with the first channels reads and writes the bias of its panels and slice.
+                    let mut bias = (first_channel == 0).then(|| unsafe { sum.chunk(width, 0) });
+                    if let Some(bias) = bias.as_deref_mut().filter(|_| block == 0) {
+                        bias.fill(T::ZERO);
+                    }
+                    let mut done = 0;
+                    for (image, some) in plan.runs(some.clone()) {
+                        let rows = plan.rows(some.clone(), height);
+                        let pixels = rows.len() * columns;
+                        // [some_out, pixels] -> [pixels, some_out]
+                        let channel = image * conv.out_channels + group * conv.group_out() + first;
+                        let from = &dy[channel * out_plane + rows.start * columns..];
+                        transpose(kernels, from, out_plane, [some_out, pixels], turned, width);
+                        if let Some(bias) = bias.as_deref_mut() {
+                            sum_rows(isa, &turned[..pixels * width], bias);
                         }
-                        let mut done = 0;
-                        for (image, some) in tiling.runs(block.clone()) {
-                            let seen = 2 * some.start..(2 * some.end).min(rows);
-                            let pixels = seen.len() * columns;
-                            // [some_out, pixels] -> [pixels, some_out]
-                            let channel = image * conv.out_channels + group * conv.group_out() + first;
-                            let from = &dy[channel * out_plane + seen.start * columns..];
-                            transpose(kernels, from, out_plane, [some_out, pixels], turned, width);
-                            if let Some(bias) = bias.as_deref_mut() {
-                                sum_rows(isa, &turned[..pixels * width], bias);
-                            }
-                            let (size, tiles) = ([seen.len(), columns], [some.len(), tiling.tiles]);
-                            let to = &mut output[done * width..];
-                            transforms::grad_output(isa, turned, size, tiles, width, to, spaced(count * width));
-                            done += some.len() * tiling.tiles;
-                        }
-                        for place in 0..PLACES {
-                            let (a, b) = (
-                                &input[place * spaced(channels.len() * pitch)..],
-                                &output[place * spaced(count * width)..],
-                            );
-                            let at = (1 + place * conv.group_in() + channels.start) * width;
-                            // SAFETY: this task alone writes these channels of this panel of this slice.
-                            let c = unsafe { sum.after(at).chunk(channels.len() * width, 0) };
-                            let sizes = [channels.len(), count, lanes_of(kernels, some_out)];
-                            product(kernels, sizes, a, [pitch, 1], b, c, start > lines.start);
-                        }
+                        let (size, tiles) = ([rows.len(), columns], [some.len(), plan.tiles]);
+                        grad_output(isa, turned, size, tiles, width, &mut output[done * width..], between);
+                        done += some.len() * plan.tiles;
+                    }
+                    for i in 0..places * phases {
+                        let (place, phase) = (i / phases, i % phases);
+                        let a = &input[place * layout.place + phase * layout.phase..];
+                        let b = &output[place * between..];
+                        let at = width + place * place_len + (phase * conv.group_in() + first_channel) * width;
+                        // SAFETY: this task alone writes these channels of this panel of this slice.
+                        let c = unsafe { sum.after(at).chunk(channels * width, 0) };
+                        let (sizes, strides) =
+                            ([channels, count, lanes_of(kernels, some_out)], [layout.channel, layout.tile]);
+                        product(kernels, sizes, a, strides, b, &[[0, 0]], c, block > 0);
                     }
                 }
-            },
-        );
+            }
+        });
     });
 }
