@@ -10,8 +10,9 @@ pub const MAX_RANK: usize = 8;
 /// The most elements of a tile.
 pub(super) const TILE: usize = 1024;
 
-/// The side of a tile whose operands run in different directions.
-const SIDE: usize = 32;
+/// Rows of a tile whose operands run in different directions: a whole cache line of the one, and several of the result, whose
+/// rows may all lie in the same sets of a cache.
+const ROWS: usize = 16;
 
 /// The side of a block of such tiles: each of its rows may lie on a page of its own, on either side, and the processor knows
 /// the places of about a thousand pages only.
@@ -144,7 +145,7 @@ pub(super) fn for_tiles<const N: usize>(dims: &[usize], strides: [&[usize]; N], 
     }
     let mut block = if total <= GRAIN { c.dims[a] } else { GRAIN.div_ceil(inner) };
     if crossed && a == rows_dim {
-        block = (c.dims[a] / 16).clamp(block.min(BLOCK), BLOCK).next_multiple_of(SIDE);
+        block = (c.dims[a] / 16).clamp(block.min(BLOCK), BLOCK).next_multiple_of(ROWS);
     }
     let blocks = c.dims[a].div_ceil(block);
     let slabs = blocks * c.dims[..a].iter().product::<usize>();
@@ -176,7 +177,7 @@ fn walk<const N: usize>(
     let q = c.rank - 1;
     let (height, width) = (if q == 0 { 1 } else { c.dims[rows_dim] }, c.dims[q]);
     let (rows, cols) = if crossed {
-        let cols = if height < SIDE { (TILE / height).min(width) } else { SIDE.min(width) };
+        let cols = (TILE / height.min(ROWS)).min(width);
         ((TILE / cols).min(height), cols)
     } else if width > TILE / 2 {
         (1, width.div_ceil(width.div_ceil(TILE)).next_multiple_of(64).min(width))
