@@ -10,8 +10,8 @@ pub const MAX_RANK: usize = 8;
 /// The most elements of a tile.
 pub(super) const TILE: usize = 1024;
 
-/// Rows of a tile whose operands run in different directions: a whole cache line of the one, and several of the result, whose
-/// rows may all lie in the same sets of a cache.
+/// Rows of a tile whose operands run in different directions, and which has 64 columns: whole cache lines of the operand, and few
+/// rows of the result, which may all lie in the same sets of a cache.
 const ROWS: usize = 16;
 
 /// The side of a block of such tiles: each of its rows may lie on a page of its own, on either side, and the processor knows

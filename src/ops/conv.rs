@@ -147,9 +147,10 @@ fn check_output(op: &str, conv: &Conv, dy: &[usize]) {
 /// # Rounding
 /// In `f32`, kernels of 3 x 3 and stride 1 over many channels are computed with four products for each pixel instead of nine
 /// where that is faster, and those of 4 x 4 and stride 2 with 6.25 instead of 16; so are both gradients (Lavin and Gray, 2016,
-/// "Fast Algorithms for Convolutional Neural Networks"). The error is of the size of that of direct sums, or two to four times
+/// "Fast Algorithms for Convolutional Neural Networks"). The error is of the size of that of direct sums, or 1.5 to 4.5 times
 /// that with 4 x 4: below 2e-6 of the largest output. But it goes by the largest pixel near by, also where its weight is
-/// small: a pixel of 1e8 under a weight of 0 hides what stands beside it. An infinite pixel
+/// small: a pixel of 1e8 under a weight of 0 hides what stands beside it, and the gradient of a pixel that no window covers may
+/// be such an error instead of 0. An infinite pixel
 /// gives NaN. The environment variable `WENGERT_CONV=direct` chooses direct sums for the whole program.
 #[track_caller]
 #[inline(never)]

@@ -178,8 +178,11 @@ pub fn packs<T: Float>(conv: &Conv, halved: bool) -> Option<([usize; 5], usize)>
     let few = conv.batch * conv.out_plane() <= FEW_PIXELS;
     let minimal = few && winograd::pays::<T>(conv, Goal::Output);
     (minimal || few && (halved || !pixels::pays(conv, kernels.lanes))).then(|| {
-        // 4 or 5.
-        let name = if minimal { 1 + conv.kernel[0] } else { 1 };
+        let name = match conv.kernel {
+            _ if !minimal => 1,
+            [3, 3] => 4,
+            _ => 5,
+        };
         ([name, kernels.width(), conv.groups, conv.out_channels, conv.depth()], packed_len::<T>(conv))
     })
 }

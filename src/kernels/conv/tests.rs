@@ -283,6 +283,11 @@ fn minimal_filtering_by_phases_agrees_with_the_definition() {
         let conv = Conv { padding: [1, 1], stride: [2, 2], ..conv(batch, channels, input, [4, 4]) };
         check::<f32>(conv, Way::Winograd);
     }
+    // The shape of the fixture by PyTorch, by the widths of tiles and the cycles of a product.
+    let fixture = Conv { padding: [1, 1], stride: [2, 2], ..conv(1, [16, 32, 1], [32, 32], [4, 4]) };
+    let ways = [(8, 1), (16, 1), (32, 2), (32, 1)];
+    assert_eq!(ways.map(|(w, p)| winograd::saves(&fixture, Goal::Output, w, p)), [true, true, true, false]);
+    assert_eq!(ways.map(|(w, p)| winograd::saves(&fixture, Goal::GradWeight, w, p)), [true, true, false, false]);
     // Tiles of 4 x 4 fit 7 x 7 pixels well, but not 5 x 5.
     let of = |size| Conv { padding: [1, 1], stride: [2, 2], ..conv(64, [64, 128, 1], [size, size], [4, 4]) };
     for isa in simd::Isa::available() {
@@ -354,6 +359,10 @@ fn convolution_joined_with_pooling_gives_the_bits_of_one_after_the_other() {
             check::<f64>(Conv { stride: [2, 1], padding: [2, 1], ..conv(batch, channels, input, [3, 2]) }, Way::Direct);
             check::<f32>(conv(batch, channels, input, [3, 3]), Way::Winograd);
             check::<f32>(Conv { padding: [2, 1], ..conv(batch, channels, input, [3, 3]) }, Way::Winograd);
+            for padding in [[1, 1], [3, 2]] {
+                let conv = Conv { stride: [2, 2], padding, ..conv(batch, channels, input, [4, 4]) };
+                check::<f32>(conv, Way::Winograd);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::element::Float;
 use std::ops::{Add, Mul, Sub};
 
-/// How many; the width of a panel is a multiple.
+/// How many; the width of a panel of `f32` is a multiple.
 pub(super) const L: usize = 8;
 
 #[derive(Clone, Copy)]

@@ -203,7 +203,7 @@ pub(super) fn run<T: Float>(isa: Isa, pass: &Pass<T>, to: &mut [T]) {
         scratch(plan.input_len::<T>(lines.len()), |input: &mut [T]| {
             plan.input(isa, lines.clone(), planes, input);
             let some = (channels / CHANNELS).clamp(1, panels.len().max(1));
-            let [products_len, result_len] = [places * between, result_len(pass, &plan, &lines) * width + SLACK];
+            let [products_len, result_len] = [places * between, result_len(pass, &plan, &lines) * width];
             scratch(some * (products_len + result_len), |buffer: &mut [T]| {
                 let (products, results) = buffer.split_at_mut(some * products_len);
                 for first in panels.clone().step_by(some) {

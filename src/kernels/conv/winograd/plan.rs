@@ -13,7 +13,7 @@ use std::ops::Range;
 /// Channels whose pixels are transposed at a time.
 const TURNED: usize = 32;
 
-/// At most so many.
+/// The phases of a scheme, at most.
 pub(super) const PHASES: usize = of_two::PHASES;
 
 /// Which transforms a convolution takes.
@@ -257,8 +257,9 @@ impl Plan {
         });
     }
 
-    /// How lines are cut in at least so many blocks, of about as many tiles as a block may have.
-    pub fn blocks<T>(&self, lines: usize, at_least: usize) -> Blocks {
+    /// How lines are cut in blocks of as many tiles as fit a cache, or fewer, so that each of so many threads gets as many
+    /// blocks, if there are enough. The bits do not depend on it: a row of a product is summed in one order.
+    pub fn blocks<T>(&self, lines: usize, threads: usize) -> Blocks {
         let most = match self.scheme {
             // With 64 channels, what stands for their input takes 320 KiB.
             Scheme::OfThree => 60,
@@ -270,7 +271,7 @@ impl Plan {
         let unit = if most >= self.lines { self.lines } else { 1 };
         let units = lines.div_ceil(unit);
         let count = units.div_ceil(most / unit);
-        Blocks { unit, units, count: count.next_multiple_of(at_least).min(units).max(1) }
+        Blocks { unit, units, count: count.next_multiple_of(threads).min(units).max(1) }
     }
 }
 

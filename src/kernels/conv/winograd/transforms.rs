@@ -3,7 +3,7 @@
 //! What stands for a tile and channel is a square of numbers, whose place is the slowest axis: the values of polynomials at a few
 //! points, and at infinity. F(2 x 2, 3 x 3) takes 0, 1 and -1. F(4 x 4, 2 x 2) takes 1/2, -1/2, 5/4 and -5/4, which lose little
 //! to rounding: by the norms of the rows 3.0 times what a direct sum loses, root mean square, where 0, 1, -1 and 2 lose 6.4 times
-//! that, and the best eighths (3/8 and 5/4, either sign) 2.8 times.
+//! what it loses, and the best eighths (3/8 and 5/4, either sign) 2.8 times.
 //!
 //! ```text
 //! F(2 x 2, 3 x 3)
@@ -179,20 +179,22 @@ macro_rules! transforms {
                     to: &mut [T],
                 ) {
                     let ([lines, tiles], [rows, columns]) = (count, size);
+                    // As the caller has it, but known when this is compiled.
                     let (first, step) = if PHASES == 1 { ([0; 2], 1) } else { (first, step) };
                     let last = (PLACES - 1) * between + lines * tiles * width;
                     assert!(fits(width) && last <= products.len(), "winograd: output");
                     assert!(width <= bias.len() && rows * columns * width <= to.len(), "winograd: output");
-                    let mut sink = [T::ZERO; WIDEST];
+                    let (mut sink, to) = ([T::ZERO; WIDEST], to.as_mut_ptr());
+                    let sink = sink.as_mut_ptr();
                     for line in 0..lines {
                         for x in 0..tiles {
-                            let mut pixels = [[sink.as_mut_ptr(); SIDE]; SIDE];
+                            let mut pixels = [[sink; SIDE]; SIDE];
                             for (i, pixels) in pixels.iter_mut().enumerate() {
                                 for (j, pixel) in pixels.iter_mut().enumerate() {
                                     let row = step * (SIDE * line + i) + first[0];
                                     let column = step * (SIDE * x + j) + first[1];
                                     if row < rows && column < columns {
-                                        *pixel = to.as_mut_ptr().wrapping_add((row * columns + column) * width);
+                                        *pixel = to.wrapping_add((row * columns + column) * width);
                                     }
                                 }
                             }
