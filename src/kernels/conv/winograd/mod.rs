@@ -264,7 +264,7 @@ fn deliver<T: Float>(
     let relu = pass.after.relu && pass.halving.is_none();
     let ([height, columns], between) = (pass.to_size, spaced(lines.len() * plan.tiles * width));
     let output = if plan.scheme == Scheme::OfThree { of_three::output } else { of_two::output };
-    let (corner, step) = (plan.all_phases[phase].first, plan.step[1]);
+    let (corner, step) = (plan.phases()[phase].first, plan.step[1]);
     let (mut from, mut result) = (products, result);
     for (image, some) in plan.runs(lines) {
         let rows = plan.rows(some.clone(), height);

@@ -1,7 +1,7 @@
 //! What a pass by minimal filtering is cut into, and what stands for its input.
 
 use super::lanes::L;
-use super::transforms::{Spread, of_three, of_two};
+use super::transforms::{input, of_three, of_two};
 use crate::element::Float;
 use crate::kernels::conv::pass::Pass;
 use crate::kernels::conv::weight::runs;
@@ -66,7 +66,7 @@ pub(super) struct Phase {
 /// A pass in tiles. Rows of them are cut in blocks, those of all images behind each other.
 pub(super) struct Plan {
     pub scheme: Scheme,
-    pub all_phases: [Phase; PHASES],
+    all_phases: [Phase; PHASES],
     /// From one tap to the next of the same phase.
     pub by: isize,
     /// The distance of a phase's neighbours in the source, and in the result.
@@ -182,7 +182,7 @@ impl Plan {
 
     /// Channel by channel: lanes are tiles.
     fn squares<T: Float>(&self, isa: Isa, lines: Range<usize>, planes: &[T], layout: &Layout, to: &mut [T]) {
-        let (count, start) = ([lines.len(), self.tiles], self.all_phases[0].start);
+        let (count, start) = ([lines.len(), self.tiles], self.phases()[0].start);
         scratch(Squares::<T>::rows_len(count), |rows: &mut [T]| {
             rows.fill(T::ZERO);
             for channel in 0..self.channels {
@@ -227,9 +227,8 @@ impl Plan {
                 for (i, phase) in self.phases().iter().enumerate() {
                     let start = [phase.start[0] + corner - above as isize, phase.start[1]];
                     let to = &mut to[i * layout.phase + first * layout.channel..];
-                    let (tiles, spread) =
-                        ([lines.len(), self.tiles], Spread { between: layout.place, pitch: layout.tile });
-                    of_two::input(isa, turned, [rows, width], lanes, start, step, tiles, to, spread);
+                    let (tiles, size) = ([lines.len(), self.tiles], [rows, width]);
+                    input(isa, turned, size, lanes, start, step, tiles, to, layout.place, layout.tile);
                 }
             }
         });
@@ -277,8 +276,8 @@ impl Plan {
 
 /// Runs of lines that are as even as possible.
 pub(super) struct Blocks {
-    pub unit: usize,
-    pub units: usize,
+    unit: usize,
+    units: usize,
     pub count: usize,
 }
 

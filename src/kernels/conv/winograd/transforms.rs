@@ -65,18 +65,11 @@ fn tap(first: usize, by: isize, i: usize) -> usize {
     first.wrapping_add_signed(by * i as isize)
 }
 
-/// Where what stands for tiles and channels lies: number `place` of tile `t` at `place * between + t * pitch`.
-#[derive(Clone, Copy)]
-pub(super) struct Spread {
-    pub between: usize,
-    pub pitch: usize,
-}
-
 macro_rules! transforms {
     (
         $(#[$meta:meta])*
         $name:ident: kernel $K:literal, side $S:literal, seen $N:literal, phases $P:literal;
-        see $see:expr; widen $widen:expr; gather $gather:expr; scatter $scatter:expr; narrow $narrow:expr;
+        widen $widen:expr; gather $gather:expr; scatter $scatter:expr; narrow $narrow:expr;
     ) => {
         $(#[$meta])*
         pub(super) mod $name {
@@ -88,50 +81,6 @@ macro_rules! transforms {
             pub const PHASES: usize = $P;
 
             simd! {
-                /// The squares under rows of tiles: pixel (i, j) of tile (y, x) stands in row `step (side y + i) + start[0]`,
-                /// column `step (side x + j) + start[1]` of `from`, `[rows, columns, width]`, or is zero where there is none.
-                #[allow(dead_code, reason = "another kernel does it for one of the schemes")]
-                pub fn input[T: Float](
-                    from: &[T],
-                    size: [usize; 2],
-                    width: usize,
-                    start: [isize; 2],
-                    step: usize,
-                    count: [usize; 2],
-                    to: &mut [T],
-                    spread: Spread,
-                ) {
-                    let ([rows, columns], [lines, tiles]) = (size, count);
-                    let last = (PLACES - 1) * spread.between + (lines * tiles).saturating_sub(1) * spread.pitch + width;
-                    assert!(fits(width) && rows * columns * width <= from.len(), "winograd: input");
-                    assert!(last <= to.len(), "winograd: what stands for the input");
-                    let nothing = [T::ZERO; WIDEST];
-                    for y in 0..lines {
-                        for x in 0..tiles {
-                            let mut pixels = [[nothing.as_ptr(); SEEN]; SEEN];
-                            for (i, pixels) in pixels.iter_mut().enumerate() {
-                                for (j, pixel) in pixels.iter_mut().enumerate() {
-                                    let row = start[0] + (step * (SIDE * y + i)) as isize;
-                                    let column = start[1] + (step * (SIDE * x + j)) as isize;
-                                    // Negative ones wrap around.
-                                    if (row as usize) < rows && (column as usize) < columns {
-                                        *pixel = from.as_ptr().wrapping_add((row as usize * columns + column as usize) * width);
-                                    }
-                                }
-                            }
-                            for l in (0..width).step_by(L) {
-                                // SAFETY: the assertion has checked `from`.
-                                let load = |i: usize, j: usize| unsafe { Lanes::load(pixels[i][j].add(l)) };
-                                let to = to.as_mut_ptr().wrapping_add((y * tiles + x) * spread.pitch + l);
-                                square::<T, $N, $N>(load, $see, |i, j, number| {
-                                    // SAFETY: the assertion has checked `to`.
-                                    unsafe { number.store(to.add(($N * i + j) * spread.between)) }
-                                });
-                            }
-                        }
-                    }
-                }
-
                 /// The weights of a panel: of each channel's taps, `[channels, across, across, width]`, those from `first` on, `by`
                 /// to the next.
                 pub fn weight[T: Float](
@@ -291,7 +240,6 @@ macro_rules! transforms {
 transforms! {
     /// F(2 x 2, 3 x 3).
     of_three: kernel 3, side 2, seen 4, phases 1;
-    see |[a, b, c, d]| [a - c, b + c, c - b, b - d];
     widen |[a, b, c]| {
         let (ends, middle) = (0.5 * (a + c), 0.5 * b);
         [a, ends + middle, ends - middle, c]
@@ -307,11 +255,6 @@ transforms! {
 transforms! {
     /// F(4 x 4, 2 x 2).
     of_two: kernel 2, side 4, seen 5, phases 4;
-    see |[a, b, c, d, e]| {
-        let (near, far) = (1.5625 * b - d, d - 0.25 * b);
-        let (odd_near, odd_far) = (0.5 * (1.5625 * a - c), 1.25 * (c - 0.25 * a));
-        [near + odd_near, near - odd_near, far + odd_far, far - odd_far, e - 1.8125 * c + 0.390625 * a]
-    };
     widen |[a, b]| {
         let (near, far, odd) = (16.0 / 21.0 * a, 32.0 / 105.0 * a, 8.0 / 21.0 * b);
         [odd + near, odd - near, odd + far, odd - far, b]
@@ -333,4 +276,60 @@ transforms! {
     narrow |[a, b, c, d, e]| {
         [16.0 / 21.0 * (a - b) + 32.0 / 105.0 * (c - d), 8.0 / 21.0 * (a + b + c + d) + e]
     };
+}
+
+/// `B^T d` of F(4 x 4, 2 x 2), one column.
+#[inline(always)]
+fn see<T: Float>([a, b, c, d, e]: [Lanes<T>; of_two::SEEN]) -> [Lanes<T>; of_two::SEEN] {
+    let (near, far) = (1.5625 * b - d, d - 0.25 * b);
+    let (odd_near, odd_far) = (0.5 * (1.5625 * a - c), 1.25 * (c - 0.25 * a));
+    [near + odd_near, near - odd_near, far + odd_far, far - odd_far, e - 1.8125 * c + 0.390625 * a]
+}
+
+simd! {
+    /// `B^T d B` of F(4 x 4, 2 x 2), for the squares `d` under rows of tiles: pixel (i, j) of tile (y, x) stands in row
+    /// `step (4 y + i) + start[0]`, column `step (4 x + j) + start[1]` of `from`, `[rows, columns, width]`, or is zero where there
+    /// is none. Number `place` of tile t goes to `to[place * between + t * pitch]`. (For F(2 x 2, 3 x 3) a micro-kernel does it,
+    /// [`Squares`](crate::kernels::gemm::Squares).)
+    pub(super) fn input[T: Float](
+        from: &[T],
+        size: [usize; 2],
+        width: usize,
+        start: [isize; 2],
+        step: usize,
+        count: [usize; 2],
+        to: &mut [T],
+        between: usize,
+        pitch: usize,
+    ) {
+        let ([rows, columns], [lines, tiles]) = (size, count);
+        let last = (of_two::PLACES - 1) * between + (lines * tiles).saturating_sub(1) * pitch + width;
+        assert!(fits(width) && rows * columns * width <= from.len(), "winograd: input");
+        assert!(last <= to.len(), "winograd: what stands for the input");
+        let nothing = [T::ZERO; WIDEST];
+        for y in 0..lines {
+            for x in 0..tiles {
+                let mut pixels = [[nothing.as_ptr(); of_two::SEEN]; of_two::SEEN];
+                for (i, pixels) in pixels.iter_mut().enumerate() {
+                    for (j, pixel) in pixels.iter_mut().enumerate() {
+                        let row = start[0] + (step * (of_two::SIDE * y + i)) as isize;
+                        let column = start[1] + (step * (of_two::SIDE * x + j)) as isize;
+                        // Negative ones wrap around.
+                        if (row as usize) < rows && (column as usize) < columns {
+                            *pixel = from.as_ptr().wrapping_add((row as usize * columns + column as usize) * width);
+                        }
+                    }
+                }
+                for l in (0..width).step_by(L) {
+                    // SAFETY: the assertion has checked `from`.
+                    let load = |i: usize, j: usize| unsafe { Lanes::load(pixels[i][j].add(l)) };
+                    let to = to.as_mut_ptr().wrapping_add((y * tiles + x) * pitch + l);
+                    square(load, see, |i, j, number| {
+                        // SAFETY: the assertion has checked `to`.
+                        unsafe { number.store(to.add((of_two::SEEN * i + j) * between)) }
+                    });
+                }
+            }
+        }
+    }
 }
