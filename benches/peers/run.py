@@ -271,7 +271,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--mnist", default=os.environ.get("WENGERT_MNIST"), metavar="DIR")
     parser.add_argument("--python", default=str(VENV), help="the Python that has the peers")
-    parser.add_argument("--backends", default="jax,tensorflow", help="Keras's backends")
+    parser.add_argument("--backends", default="jax,tensorflow", help="Keras's backends; none when empty")
     parser.add_argument("--alone", action="store_true", help="without PyTorch and Keras")
     parser.add_argument(
         "--rust", nargs="?", const="burn,candle,gemm", default="", metavar="PEERS",
@@ -310,12 +310,12 @@ def main():
             "flop": max(value for name, value, _ in ceilings if name.startswith("fma") and name.endswith(suffix)),
             "byte": next(value for name, value, _ in ceilings if name == f"triad 64 MiB{suffix}"),
         }
-    backends = [] if options.alone else options.backends.split(",")
+    backends = [backend for backend in options.backends.split(",") if backend and not options.alone]
 
     commands, peers = {"wengert": [bench]}, {}
     if not options.alone:
         commands |= {library: [options.python, str(HERE / "workloads.py"), library] for library in ("torch", *backends)}
-        peers = {"PyTorch": ["torch"], "Keras": backends}
+        peers = {"PyTorch": ["torch"]} | ({"Keras": backends} if backends else {})
     commands |= {peer: [rust_program, peer] for peer in rust}
     peers |= {peer: [peer] for peer in rust}
 
