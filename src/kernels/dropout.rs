@@ -1,7 +1,7 @@
 //! Dropout: elements that survive a draw are scaled, the others are 0. The draws are had by counter, so nothing needs to be
 //! saved for the way back: the same numbers are drawn again.
 
-use super::parallel::{GRAIN, chunks_mut};
+use super::parallel::pieces_mut;
 use super::simd::{isa, simd};
 use crate::element::Float;
 use crate::rng::philox;
@@ -58,12 +58,13 @@ simd! {
 pub fn apply<T: Float>(mask: Mask, x: &[T], scale: T, y: &mut [T]) {
     assert_eq!(x.len(), y.len(), "dropout: lengths differ");
     let isa = isa();
-    chunks_mut(y, GRAIN, |start, y| apply_from(isa, mask, start, &x[start..start + y.len()], scale, y));
+    pieces_mut(y, |start, y| apply_from(isa, mask, start, &x[start..start + y.len()], scale, y));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::parallel::GRAIN;
     use crate::kernels::testing::{bits, noise, on_every_machine};
 
     #[test]

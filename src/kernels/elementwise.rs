@@ -4,11 +4,11 @@
 //! contiguous order first, in the first-level cache, and run the same loops on them: one traversal serves every
 //! function and no function is compiled once per layout.
 
-use super::parallel::{GRAIN, chunks_mut};
+use super::parallel::{GRAIN, pieces_mut};
 use super::prefetch::{Stream, in_steps, requests_pay};
 use super::simd::{isa, simd};
 use super::strided::{TILE, Tile, copy_tile, for_tiles, row_major};
-use crate::element::Element;
+use crate::element::{Element, Float};
 use std::mem::MaybeUninit;
 
 pub use super::strided::{MAX_RANK, View};
@@ -24,6 +24,11 @@ simd! {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = if FUSED { fused(x) } else { plain(x) };
         }
+    }
+
+    /// `y = y + x`, on this thread.
+    pub(super) fn add[T: Float](x: &[T], y: &mut [T]) {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
     }
 
     fn map_mut_loop[T: Element, F: Fn(T) -> T](x: &mut [T], f: F) {
@@ -113,7 +118,7 @@ pub(crate) fn run1<T: Element, U: Element>(x: &[T], y: &mut [U], run: Loop1<T, U
         return run(x, y);
     }
     let requests = requests_pay(y.len());
-    chunks_mut(y, GRAIN, |start, y| {
+    pieces_mut(y, |start, y| {
         let x = &x[start..start + y.len()];
         let streams = [Stream::of(x), Stream::of(y)];
         in_steps(requests, y.len(), &streams, &mut |range| run(&x[range.clone()], &mut y[range]));
@@ -132,7 +137,7 @@ fn run_mut<T: Element>(x: &mut [T], run: &(dyn Fn(&mut [T]) + Sync)) {
         return run(x);
     }
     let requests = requests_pay(x.len());
-    chunks_mut(x, GRAIN, |_, x| {
+    pieces_mut(x, |_, x| {
         in_steps(requests, x.len(), &[Stream::of(x)], &mut |range| run(&mut x[range]));
     });
 }
@@ -157,7 +162,7 @@ pub(crate) fn run2<T: Element, U: Element, V: Element>(a: &[T], b: &[U], y: &mut
         return run(a, b, y);
     }
     let requests = requests_pay(y.len());
-    chunks_mut(y, GRAIN, |start, y| {
+    pieces_mut(y, |start, y| {
         let (a, b) = (&a[start..start + y.len()], &b[start..start + y.len()]);
         let streams = [Stream::of(a), Stream::of(b), Stream::of(y)];
         in_steps(requests, y.len(), &streams, &mut |range| run(&a[range.clone()], &b[range.clone()], &mut y[range]));
@@ -215,7 +220,7 @@ fn run3<T: Element, U: Element, V: Element, W: Element>(
         return run(a, b, c, y);
     }
     let requests = requests_pay(y.len());
-    chunks_mut(y, GRAIN, |start, y| {
+    pieces_mut(y, |start, y| {
         let whole = start..start + y.len();
         let (a, b, c) = (&a[whole.clone()], &b[whole.clone()], &c[whole]);
         let streams = [Stream::of(a), Stream::of(b), Stream::of(c), Stream::of(y)];
@@ -299,7 +304,7 @@ pub fn copy_strided<T: Element>(dims: &[usize], x: View<T>, y: &mut [T]) {
         if n <= GRAIN {
             return y.copy_from_slice(x);
         }
-        return chunks_mut(y, GRAIN, |start, y| y.copy_from_slice(&x[start..start + y.len()]));
+        return pieces_mut(y, |start, y| y.copy_from_slice(&x[start..start + y.len()]));
     }
     let out = Output(y.as_mut_ptr());
     let out = &out;

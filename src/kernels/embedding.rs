@@ -1,18 +1,13 @@
 //! Rows of a table, and sums of rows back into it.
 
+use super::elementwise::add;
 use super::gemm::Shared;
-use super::parallel::{GRAIN, chunks_mut, tasks};
-use super::simd::{isa, simd};
+use super::parallel::{GRAIN, chunks_mut, per_task, pieces_mut, tasks};
+use super::simd::isa;
 use crate::element::Float;
 
 /// Columns of the table that are one piece of work of [`scatter_rows`].
 const COLUMNS: usize = 64;
-
-simd! {
-    fn add[T: Float](x: &[T], y: &mut [T]) {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-    }
-}
 
 /// `y[i] = table[rows[i]]`, 0 for the row `zero`: `table` is `[n, size]`, `y` `[rows.len(), size]`.
 ///
@@ -23,8 +18,7 @@ pub fn gather_rows<T: Float>(table: &[T], size: usize, rows: &[usize], zero: Opt
     if y.is_empty() {
         return;
     }
-    let piece = (GRAIN / size).max(1);
-    chunks_mut(y, piece * size, |start, y| {
+    chunks_mut(y, per_task(rows.len(), size) * size, |start, y| {
         for (y, &row) in y.chunks_mut(size).zip(&rows[start / size..]) {
             if Some(row) == zero {
                 y.fill(T::ZERO);
@@ -44,7 +38,7 @@ pub fn scatter_rows<T: Float>(x: &[T], size: usize, rows: &[usize], zero: Option
     assert_eq!(x.len(), rows.len() * size, "embedding: {} rows of {size}", rows.len());
     let last = rows.iter().max().map_or(0, |&row| row + 1);
     assert!(last * size <= table.len(), "embedding: row {last} is not in the table");
-    chunks_mut(table, GRAIN, |_, table| table.fill(T::ZERO));
+    pieces_mut(table, |_, table| table.fill(T::ZERO));
     let (isa, table) = (isa(), Shared::new(table));
     tasks(size.div_ceil(COLUMNS), x.len() > GRAIN, |i| {
         let (start, width) = (i * COLUMNS, COLUMNS.min(size - i * COLUMNS));

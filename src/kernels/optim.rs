@@ -1,6 +1,6 @@
 //! Optimizer updates: one pass over parameter, gradient and state.
 
-use super::parallel::{GRAIN, Shared, tasks};
+use super::parallel::{Shared, piece, pieces_mut, tasks};
 use super::prefetch::{Stream, in_steps, requests_pay};
 use super::simd::{isa, simd};
 use crate::element::Float;
@@ -81,17 +81,18 @@ pub fn sgd<T: Float>(p: &mut [T], g: &[T], velocity: Option<&mut [T]>, first: bo
     let isa = isa();
     let [lr, decay] = [step.lr, step.weight_decay].map(T::of);
     let Some(velocity) = velocity else {
-        return super::parallel::chunks_mut(p, GRAIN, |start, p| descend(isa, p, &g[start..][..p.len()], lr, decay));
+        return pieces_mut(p, |start, p| descend(isa, p, &g[start..][..p.len()], lr, decay));
     };
     assert_eq!(p.len(), velocity.len(), "sgd: lengths differ");
     let take = if first { 1.0 } else { 1.0 - step.dampening };
     let c = [lr, T::of(step.momentum), T::of(take), decay];
     let requests = requests_pay(2 * p.len());
     let (n, p, v) = (p.len(), Shared::new(p), Shared::new(velocity));
-    tasks(n.div_ceil(GRAIN), true, |i| {
+    let piece = piece(n);
+    tasks(n.div_ceil(piece), true, |i| {
         // SAFETY: the slices are borrowed until `tasks` returns, and each task has its own chunks.
-        let (p, v) = unsafe { (p.chunk(GRAIN, i), v.chunk(GRAIN, i)) };
-        let g = &g[i * GRAIN..][..p.len()];
+        let (p, v) = unsafe { (p.chunk(piece, i), v.chunk(piece, i)) };
+        let g = &g[i * piece..][..p.len()];
         in_steps(requests, p.len(), &[Stream::of(p), Stream::of(g), Stream::of(v)], &mut |range| {
             momentum(isa, &mut p[range.clone()], &g[range.clone()], &mut v[range], c, step.nesterov);
         });
@@ -112,10 +113,11 @@ pub fn adam<T: Float>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: Adam
     // With the state there are twice as many operands as elsewhere.
     let requests = requests_pay(2 * p.len());
     let (n, p, m, v) = (p.len(), Shared::new(p), Shared::new(m), Shared::new(v));
-    tasks(n.div_ceil(GRAIN), true, |i| {
+    let piece = piece(n);
+    tasks(n.div_ceil(piece), true, |i| {
         // SAFETY: the slices are borrowed until `tasks` returns, and each task has its own chunks.
-        let (p, m, v) = unsafe { (p.chunk(GRAIN, i), m.chunk(GRAIN, i), v.chunk(GRAIN, i)) };
-        let g = &g[i * GRAIN..][..p.len()];
+        let (p, m, v) = unsafe { (p.chunk(piece, i), m.chunk(piece, i), v.chunk(piece, i)) };
+        let g = &g[i * piece..][..p.len()];
         in_steps(requests, p.len(), &[Stream::of(p), Stream::of(g), Stream::of(m), Stream::of(v)], &mut |range| {
             let (p, m, v) = (&mut p[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
             if let Some(by) = shrink {

@@ -4,7 +4,7 @@
 //! alone; the pieces also keep the rounding error of a long sum small.
 
 use super::lanes::fold;
-use super::parallel::{GRAIN, tasks};
+use super::parallel::{GRAIN, chunks_mut, per_task, tasks};
 use super::simd::{Isa, isa, simd};
 use crate::element::{Element, Number};
 
@@ -121,15 +121,14 @@ pub fn reduce<T: Number>(
     if inner == 1 {
         if outer == 1 && n > GRAIN {
             let mut pieces = vec![start; n.div_ceil(PIECE)];
-            super::parallel::chunks_mut(&mut pieces, 4, |at, pieces| {
+            chunks_mut(&mut pieces, 4, |at, pieces| {
                 let x = &x[at * PIECE..];
                 pieces.iter_mut().zip(x.chunks(PIECE)).for_each(|(y, x)| *y = fold_piece(isa, x, start, f));
             });
             y[0] = fold_row(isa, &pieces, start, f);
             return;
         }
-        let rows = (GRAIN / n).max(1);
-        super::parallel::chunks_mut(y, rows, |at, y| {
+        chunks_mut(y, per_task(outer, n), |at, y| {
             if n <= PIECE {
                 return fold_each(isa, &x[at * n..][..y.len() * n], n, start, y, f);
             }
@@ -138,8 +137,7 @@ pub fn reduce<T: Number>(
         return;
     }
     if n <= ROWS {
-        let whole = (GRAIN / (n * inner)).max(1);
-        return super::parallel::chunks_mut(y, whole * inner, |at, y| {
+        return chunks_mut(y, per_task(outer, n * inner) * inner, |at, y| {
             for (y, x) in y.chunks_mut(inner).zip(x[at * n..].chunks(n * inner)) {
                 y.fill(start);
                 fold_block(isa, x, n, inner, y, f);
@@ -186,8 +184,7 @@ pub fn arg_reduce<T: Element>(
     assert!(n > 0, "arg_reduce: nothing to choose from");
     let isa = isa();
     if inner == 1 {
-        let rows = (GRAIN / n).max(1);
-        return super::parallel::chunks_mut(y, rows, |at, y| arg_each(isa, &x[at * n..], n, y, better));
+        return chunks_mut(y, per_task(outer, n), |at, y| arg_each(isa, &x[at * n..], n, y, better));
     }
     let blocks = inner.div_ceil(ARGS);
     let y = super::parallel::Shared::new(y);

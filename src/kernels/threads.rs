@@ -6,8 +6,9 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -73,33 +74,89 @@ pub fn with_num_threads<R>(threads: usize, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Work that is shared out.
+/// Consecutive parts that nobody has taken: the first in the lower half of the number, the end in the upper.
+///
+/// A line of its own, as others look at it seldom.
+#[repr(align(128))]
+struct Parts(AtomicU64);
+
+impl Parts {
+    fn none() -> Self {
+        Parts(AtomicU64::new(0))
+    }
+
+    fn set(&self, parts: Range<u32>) {
+        self.0.store(u64::from(parts.end) << 32 | u64::from(parts.start), Ordering::Relaxed);
+    }
+
+    /// By whom they belong to.
+    fn take_first(&self) -> Option<usize> {
+        let old = self.0.fetch_add(1, Ordering::Relaxed);
+        let (first, end) = (old as u32, (old >> 32) as u32);
+        (first < end).then_some(first as usize)
+    }
+
+    /// By anyone.
+    fn take_last(&self) -> Option<usize> {
+        let less = |old: u64| ((old as u32) < (old >> 32) as u32).then(|| old - (1 << 32));
+        let old = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        Some((old >> 32) as usize - 1)
+    }
+}
+
+/// Work that is shared out: each thread has parts that lie together, the same ones of every job as large, so that it finds
+/// in its cache what it wrote there before; who is done takes of the others' from behind.
 struct Job {
     work: *const (dyn Fn(usize) + Sync),
-    parts: usize,
-    /// The next part that nobody has taken.
-    next: AtomicUsize,
+    /// Of the thread that shares out.
+    own: Parts,
+    helpers: *const [&'static Helper],
     /// Helpers that came and have left.
     left: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Job {
-    fn run(&self) {
-        loop {
-            let part = self.next.fetch_add(1, Ordering::Relaxed);
-            if part >= self.parts {
-                return;
+    /// The parts of every thread, those of the one that shares out first.
+    fn all(&self) -> impl Iterator<Item = &Parts> + Clone {
+        // SAFETY: the helpers are held until the job is done.
+        let helpers = unsafe { &*self.helpers };
+        std::iter::once(&self.own).chain(helpers.iter().map(|helper| &helper.parts))
+    }
+
+    fn share(&self, parts: u32) {
+        let threads = self.all().count() as u64;
+        let start = |thread| (u64::from(parts) * thread / threads) as u32;
+        for (thread, share) in (0..).zip(self.all()) {
+            share.set(start(thread)..start(thread + 1));
+        }
+    }
+
+    fn clear(&self) {
+        self.all().for_each(|parts| parts.set(0..0));
+    }
+
+    /// What thread `number` does: its own parts, then what the next ones have left.
+    fn run(&self, own: &Parts, number: usize) {
+        // SAFETY: the work outlives the job, and whoever runs it is waited for.
+        let work = unsafe { &*self.work };
+        while let Some(part) = own.take_first() {
+            work(part);
+        }
+        for others in self.all().skip(number + 1).chain(self.all().take(number)) {
+            while let Some(part) = others.take_last() {
+                work(part);
             }
-            // SAFETY: the work outlives the job, and whoever runs it is waited for.
-            unsafe { (*self.work)(part) };
         }
     }
 }
 
 struct Helper {
+    /// Among the threads of a job.
+    number: usize,
     /// What is there to do: taken by the helper, or taken back.
     job: AtomicPtr<Job>,
+    parts: Parts,
     asleep: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -108,6 +165,8 @@ impl Helper {
     /// Starts a thread that lives as long as the program.
     fn start(number: usize) -> &'static Helper {
         let helper: &'static Helper = Box::leak(Box::new(Helper {
+            number,
+            parts: Parts::none(),
             job: AtomicPtr::new(std::ptr::null_mut()),
             asleep: AtomicBool::new(false),
             thread: OnceLock::new(),
@@ -126,8 +185,8 @@ impl Helper {
             let job = self.wait();
             // SAFETY: whoever gave the job waits until this helper has left it, which is the last thing done with it.
             let job = unsafe { &*job };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.run())) {
-                job.next.store(job.parts, Ordering::Relaxed);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.run(&self.parts, self.number))) {
+                job.clear();
                 job.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
             }
             job.left.fetch_add(1, Ordering::Release);
@@ -176,7 +235,8 @@ impl Helper {
 /// shares out in turn, or while another caller does, is done by its own thread alone.
 pub(super) fn share_out(parts: usize, work: &(dyn Fn(usize) + Sync)) {
     let threads = num_threads().min(parts);
-    if threads <= 1 || AT_WORK.get() {
+    // The parts are counted in 32 bits.
+    if threads <= 1 || AT_WORK.get() || parts >= u32::MAX as usize {
         return (0..parts).for_each(work);
     }
     let mut helpers = match HELPERS.try_lock() {
@@ -194,13 +254,14 @@ pub(super) fn share_out(parts: usize, work: &(dyn Fn(usize) + Sync)) {
     }
     // SAFETY: only the lifetime changes; nobody uses the pointer once this function has returned.
     let work = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) };
-    let job = Job { work, parts, next: AtomicUsize::new(0), left: AtomicUsize::new(0), panic: Mutex::new(None) };
     let asked = &helpers[..threads - 1];
+    let job = Job { work, own: Parts::none(), helpers: asked, left: AtomicUsize::new(0), panic: Mutex::new(None) };
+    job.share(parts as u32);
     {
         let _end = End { job: &job, asked };
         AT_WORK.set(true);
         asked.iter().for_each(|helper| helper.give(&job));
-        job.run();
+        job.run(&job.own, 0);
     }
     drop(helpers);
     let panic = job.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -218,7 +279,7 @@ struct End<'a> {
 impl Drop for End<'_> {
     fn drop(&mut self) {
         AT_WORK.set(false);
-        self.job.next.fetch_max(self.job.parts, Ordering::Relaxed);
+        self.job.clear();
         let came = self.asked.iter().filter(|helper| helper.take().is_none()).count();
         let mut looks = 0_u32;
         while self.job.left.load(Ordering::Acquire) < came {

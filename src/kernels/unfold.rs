@@ -1,7 +1,8 @@
 //! The slices of a volume that a kernel sees, beside each other as channels: a convolution of volumes is then one of images.
 
+use super::elementwise::add;
 use super::parallel::{GRAIN, chunks_mut};
-use super::simd::{isa, simd};
+use super::simd::isa;
 use crate::element::Float;
 
 /// The sizes of volumes `[batch, channels, depth, plane]` and of what they unfold to,
@@ -50,12 +51,6 @@ impl Unfold {
         chunks_mut(y, together * plane, |start, chunk| {
             chunk.chunks_mut(plane).zip(start / plane..).for_each(|(y, i)| f(i, y));
         });
-    }
-}
-
-simd! {
-    fn add[T: Float](x: &[T], y: &mut [T]) {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
     }
 }
 

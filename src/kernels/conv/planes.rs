@@ -203,7 +203,7 @@ pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw
 /// The gradient of the bias: the sum of each channel of `dy` over images and pixels.
 pub(super) fn grad_bias<T: Float>(isa: Isa, conv: &Conv, dy: &[T], bias: &mut [T]) {
     let plane = conv.out_plane();
-    let per_task = (parallel::GRAIN / (conv.batch * plane).max(1)).max(1);
+    let per_task = parallel::per_task(conv.out_channels, conv.batch * plane);
     parallel::chunks_mut(bias, per_task, |start, bias| {
         for (i, bias) in bias.iter_mut().enumerate() {
             let mut lanes = [T::ZERO; LANES];

@@ -28,6 +28,7 @@ pub(crate) use tile::{Finish, Kernels, Squares, Strip, Tile, Transpose};
 pub(crate) use transpose::{transpose, transpose_at};
 
 use crate::element::Float;
+use crate::kernels::elementwise::add;
 use crate::kernels::parallel;
 pub(crate) use crate::kernels::parallel::Shared;
 use crate::kernels::simd::{self, Isa};
@@ -188,7 +189,7 @@ const FEW_ROWS: usize = 15;
 pub fn packs<T: Float>([m, k, n]: [usize; 3]) -> Option<([usize; 5], usize)> {
     let isa = simd::isa();
     let width = T::kernels(isa).width();
-    let packs = isa != Isa::Portable && m > few::FEW && m <= FEW_ROWS && n > few::FEW && slices(k) <= 1;
+    let packs = isa != Isa::Portable && m > few::FEW && m <= FEW_ROWS && n > few::FEW && slices([m, k, n]) <= 1;
     packs.then(|| ([3, width, k, n, 0], packed_len([k, n], width)))
 }
 
@@ -226,9 +227,12 @@ pub fn gemm_packed<T: Float>(
     Call { epilogue, threads: true, packed: Some(packed), ..Call::new(isa, sizes, a, b) }.run(c);
 }
 
-/// Parts of a long sum that are computed side by side where C is small.
-fn slices(k: usize) -> usize {
-    (k / (4 * K_BLOCK)).min(16)
+/// Parts of a long sum that are computed side by side where C is small, as the gradient of a weight is. With more than a few
+/// tiles, each of two threads has one half of the sum: both halves of the operands are read, and packed, once, by the thread
+/// that has computed them, where a batch is their inner dimension.
+fn slices([m, k, n]: [usize; 3]) -> usize {
+    let long = if m * n <= 1 << 16 { (k / (4 * K_BLOCK)).min(16) } else { 1 };
+    if m.min(n) >= 64 && m * n <= 1 << 18 && k >= (2 * K_BLOCK).max(m).max(n) { long.max(2) } else { long }
 }
 
 /// `C[i] = A[i] . B[i]` for every batch i: `[m,k] . [k,n]`. Matrix i of A starts at `a.data[a_offsets[i]]`, of B likewise;
@@ -306,7 +310,7 @@ impl<'a, T: Float> Call<'a, T> {
     /// # Panics
     /// When a matrix does not fit its slice.
     pub fn run(mut self, c: &mut [T]) {
-        let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, .. } = self;
+        let Call { sizes: [m, k, n], a, b, ldc, epilogue, .. } = self;
         if m == 0 || n == 0 {
             return;
         }
@@ -323,41 +327,56 @@ impl<'a, T: Float> Call<'a, T> {
         if few {
             return few::product(self, c);
         }
-        // Few tiles and a long sum: a gradient of a weight. Cut k at fixed boundaries, add the parts in order.
-        let slices = slices(k);
-        if slices <= 1 || m * n > 1 << 16 {
-            return self.blocks(c);
+        let c = Shared::new(c);
+        match slices(self.sizes) {
+            0 | 1 => self.blocks(c),
+            slices => self.sliced(slices, c),
         }
-        let size = k.div_ceil(slices).next_multiple_of(K_BLOCK);
-        let slices = k.div_ceil(size);
-        scratch(slices * m * n, |parts: &mut [T]| {
-            let shared = Shared::new(parts);
-            parallel::tasks(slices, self.threads, |i| {
-                let start = i * size;
-                let slice = Call::new(isa, [m, size.min(k - start), n], a.from(0, start), b.from(start, 0));
-                // SAFETY: each task has a part for itself.
-                slice.blocks(unsafe { shared.chunk(m * n, i) });
-            });
-            for (i, row) in c.chunks_mut(ldc).take(m).enumerate() {
-                for (j, x) in row[..n].iter_mut().enumerate() {
-                    let mut sum = if accumulate { *x } else { T::ZERO };
-                    for slice in 0..slices {
-                        sum += parts[(slice * m + i) * n + j];
-                    }
-                    *x = finish_one(sum, epilogue, j);
+    }
+
+    /// The sum cut at fixed boundaries, the parts of it added in order.
+    fn sliced(self, slices: usize, c: Shared<T>) {
+        let Call { isa, sizes: [m, k, n], a, b, ldc, epilogue, .. } = self;
+        let size = k.div_ceil(slices);
+        // Where there are more threads, each has some columns of a slice.
+        let teams = if self.threads { parallel::num_threads().div_ceil(slices) } else { 1 };
+        scratch((slices - 1) * m * n, |parts: &mut [T]| {
+            let parts = Shared::new(parts);
+            parallel::tasks(slices * teams, self.threads, |i| {
+                let (slice, columns) = (i / teams, part(n, teams, 64, i % teams));
+                if columns.is_empty() {
+                    return;
                 }
-            }
+                let (a, b) = (a.from(0, slice * size), b.from(slice * size, columns.start));
+                let sizes = [m, size.min(k - slice * size), columns.len()];
+                let (to, ldc) = if slice == 0 { (c, ldc) } else { (parts.after((slice - 1) * m * n), n) };
+                let call = Call { sizes, a, b, ldc, accumulate: self.accumulate && slice == 0, ..self };
+                Call { epilogue: Epilogue::default(), threads: false, ..call }.blocks(to.after(columns.start));
+            });
+            let rows = parallel::per_task(m, slices * n);
+            parallel::tasks(m.div_ceil(rows), self.threads, |i| {
+                for row in i * rows..((i + 1) * rows).min(m) {
+                    // SAFETY: the row is in C, and in this task alone.
+                    let c = unsafe { std::slice::from_raw_parts_mut(c.at(row * ldc), n) };
+                    for slice in 0..slices - 1 {
+                        // SAFETY: it was written above.
+                        add(isa, unsafe { std::slice::from_raw_parts(parts.at((slice * m + row) * n), n) }, c);
+                    }
+                    if epilogue.bias_row.is_some() || epilogue.relu {
+                        c.iter_mut().enumerate().for_each(|(j, x)| *x = finish_one(*x, epilogue, j));
+                    }
+                }
+            });
         });
     }
 
-    /// The whole product, whose sizes were checked.
-    fn blocks(self, c: &mut [T]) {
+    /// The whole product, whose sizes were checked; nobody else may touch C.
+    fn blocks(self, c: Shared<T>) {
         let Call { sizes: [m, k, n], a, b, ldc, .. } = self;
         if self.isa != Isa::Portable {
             return panels::product(self, c);
         }
         let (row_blocks, column_blocks) = if self.threads { (m.div_ceil(256), n.div_ceil(256)) } else { (1, 1) };
-        let shared = Shared::new(c);
         parallel::tasks(row_blocks * column_blocks, self.threads, |i| {
             let rows = part(m, row_blocks, 1, i / column_blocks);
             let columns = part(n, column_blocks, 1, i % column_blocks);
@@ -369,7 +388,7 @@ impl<'a, T: Float> Call<'a, T> {
             let epilogue = Epilogue { bias_row, ..self.epilogue };
             let (a, b) = (a.from(rows.start, 0), b.from(0, columns.start));
             // SAFETY: `run` has checked all three matrices; blocks of C are disjoint.
-            unsafe { Call { sizes, a, b, epilogue, ..self }.portable(shared.at(rows.start * ldc + columns.start)) };
+            unsafe { Call { sizes, a, b, epilogue, ..self }.portable(c.at(rows.start * ldc + columns.start)) };
         });
     }
 

@@ -62,7 +62,7 @@ fn cost<T>([m, k, n]: [usize; 3], a: Mat<T>, b: Mat<T>, lanes: usize, turned: bo
     products + far + pack + if turned { m * n / 4 } else { m * n / 8 }
 }
 
-pub(super) fn product<T: Float>(call: Call<T>, c: &mut [T]) {
+pub(super) fn product<T: Float>(call: Call<T>, c: Shared<T>) {
     let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, threads, packed } = call;
     let kernels = T::kernels(isa);
     let bias = epilogue.bias_row.map_or(std::ptr::null(), <[T]>::as_ptr);
@@ -76,8 +76,7 @@ pub(super) fn product<T: Float>(call: Call<T>, c: &mut [T]) {
         (m, n, a, b, Finish { bias_row: bias, ..finish })
     };
     let height = panel_height(m, kernels.height());
-    let product =
-        Product { kernels, m, k, n, a, b, c: Shared::new(c), ldc, turned, accumulate, finish, height, packed };
+    let product = Product { kernels, m, k, n, a, b, c, ldc, turned, accumulate, finish, height, packed };
     product.run(threads);
 }
 

@@ -82,6 +82,9 @@ fn large_product_is_exact_in_every_blocking() {
                 check::<f32>([300, 520, 600], layout, false, true, true);
                 check::<f32>([64, 2100, 30], layout, true, true, false);
                 check::<f64>([20, 300, 700], layout, true, false, false);
+                // Cut in halves of the sum.
+                check::<f32>([80, 1600, 130], layout, true, true, true);
+                check::<f64>([130, 900, 70], layout, false, false, false);
                 check::<f32>([1, 700, 900], layout, false, true, false);
                 check::<f32>([900, 700, 1], layout, true, true, true);
             }
@@ -105,7 +108,7 @@ fn batched_product_equals_single_products() {
 
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
-    for [m, k, n] in [[200, 700, 300], [64, 9000, 96]] {
+    for [m, k, n] in [[200, 700, 300], [64, 9000, 96], [130, 901, 700]] {
         let wave = |len: usize| (0..len).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
         let (a, b) = (wave(m * k), wave(k * n));
         let product = |threads: usize| {
@@ -118,6 +121,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
             c
         };
         assert_eq!(product(1), product(3));
+        assert_eq!(product(1), product(5));
     }
 }
 

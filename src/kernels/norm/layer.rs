@@ -2,7 +2,7 @@
 
 use super::super::gemm::Shared;
 use super::super::lanes::{fold, sums};
-use super::super::parallel::{GRAIN, tasks};
+use super::super::parallel::{GRAIN, per_task, tasks};
 use super::super::reduce::reduce;
 use super::super::simd::{isa, simd};
 use crate::element::Float;
@@ -82,7 +82,7 @@ pub fn forward<T: Float>(
     if y.is_empty() {
         return statistics.fill([T::ZERO; 3]);
     }
-    let (isa, piece) = (isa(), (GRAIN / size).max(1));
+    let (isa, piece) = (isa(), per_task(rows, size));
     let (y, statistics) = (Shared::new(y), Shared::new(statistics));
     tasks(rows.div_ceil(piece), rows * size > GRAIN, |i| {
         let (first, count) = (i * piece, piece.min(rows - i * piece));
@@ -132,7 +132,7 @@ pub fn backward<T: Float>(
         return parameters.into_iter().for_each(|all| all.fill(T::ZERO));
     }
     // Every block of rows sums for itself; at most 64 blocks, so that their sums stay small beside the input.
-    let block = (GRAIN / size).max(rows.div_ceil(64)).max(1);
+    let block = per_task(rows, size).max(rows.div_ceil(64));
     let blocks = rows.div_ceil(block);
     let mut parts = vec![T::ZERO; if parameters.is_some() { blocks * 2 * size } else { 0 }];
     let (isa, collecting) = (isa(), parameters.is_some());

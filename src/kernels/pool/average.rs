@@ -102,7 +102,7 @@ pub fn forward<T: Float>(p: &Pool2d, include_padding: bool, x: &[T], y: &mut [T]
     let reaches = [p.reaches(0), p.reaches(1)];
     let [heights, widths] = [0, 1].map(|axis| counts::<T>(p, axis, include_padding));
     let halving = p.is_halving();
-    chunks_mut(y, p.rows_per_task() * columns, |start, y| {
+    chunks_mut(y, p.windows_per_task(y.len()), |start, y| {
         if halving {
             return with_lanes!(columns, |lanes| halve(isa, lanes, p, start / columns, x, y));
         }
@@ -133,7 +133,7 @@ pub fn backward<T: Float>(p: &Pool2d, include_padding: bool, grad: &[T], dx: &mu
     let (isa, columns, halving) = (isa(), p.output[1], p.is_halving() && !grad.is_empty());
     let reaches = [p.reaches(0), p.reaches(1)];
     let [heights, widths] = [0, 1].map(|axis| counts::<T>(p, axis, include_padding));
-    chunks_mut(dx, p.planes_per_task() * p.area(), |start, dx| {
+    chunks_mut(dx, p.elements_per_task(dx.len()), |start, dx| {
         let mut parts = vec![T::ZERO; columns];
         for (i, dx) in dx.chunks_mut(p.area()).enumerate() {
             let grad = &grad[(start / p.area() + i) * p.windows()..][..p.windows()];

@@ -3,7 +3,7 @@
 //! A window's maximum is remembered as the number of its tap, row by row in the window; `taps()` says that the window has
 //! no element in the image. Of equal elements the first one counts, and NaN beats every number.
 
-use super::super::parallel::{GRAIN, chunk_pairs_mut, chunks_mut};
+use super::super::parallel::{chunk_pairs_mut, chunks_mut, per_task};
 use super::super::simd::{Isa, isa, simd};
 use super::{Pool2d, blocks, with_lanes};
 use crate::element::{Element, Float};
@@ -267,7 +267,7 @@ pub fn forward<T: Float>(p: &Pool2d, x: &[T], y: &mut [T]) {
     }
     let (isa, [rows, columns], taps) = (isa(), p.output, Taps::new(p));
     let halving = p.is_halving();
-    chunks_mut(y, p.rows_per_task() * columns, |start, y| {
+    chunks_mut(y, p.windows_per_task(y.len()), |start, y| {
         if halving {
             return with_lanes!(columns, |lanes| halve_values(isa, lanes, p, start / columns, x, y));
         }
@@ -295,7 +295,7 @@ pub fn forward_places<T: Float, I: Element>(p: &Pool2d, x: &[T], y: &mut [T], pl
         return;
     }
     let (isa, columns, taps) = (isa(), p.output[1], Taps::new(p));
-    let chunk = p.rows_per_task() * columns;
+    let chunk = p.windows_per_task(y.len());
     let halving = p.is_halving();
     let work = |i: usize, y: &mut [T], places: &mut [I]| {
         if halving {
@@ -343,7 +343,7 @@ pub fn scatter<T: Float, I: Element>(p: &Pool2d, grad: &[T], places: &[I], dx: &
         return;
     }
     let (isa, halving) = (isa(), p.is_halving() && !grad.is_empty());
-    chunks_mut(dx, p.planes_per_task() * p.area(), |start, dx| {
+    chunks_mut(dx, p.elements_per_task(dx.len()), |start, dx| {
         for (i, dx) in dx.chunks_mut(p.area()).enumerate() {
             let from = (start / p.area() + i) * p.windows();
             let (grad, places) = (&grad[from..][..p.windows()], &places[from..][..p.windows()]);
@@ -372,7 +372,7 @@ pub fn gather<T: Float, I: Element>(p: &Pool2d, x: &[T], places: &[I], y: &mut [
     if y.is_empty() {
         return;
     }
-    let planes = (GRAIN / p.windows()).max(1);
+    let planes = per_task(y.len() / p.windows(), p.windows());
     chunks_mut(y, planes * p.windows(), |start, y| {
         y.fill(T::ZERO);
         for (i, y) in y.chunks_mut(p.windows()).enumerate() {

@@ -8,7 +8,7 @@ pub mod max;
 #[cfg(test)]
 mod tests;
 
-use super::parallel::GRAIN;
+use super::parallel::per_task;
 use crate::element::Number;
 use std::ops::Range;
 
@@ -109,14 +109,16 @@ impl Pool2d {
         o * self.stride[axis] + k * self.dilation[axis] - self.padding[axis]
     }
 
-    /// Rows of windows that are one piece of work.
-    fn rows_per_task(&self) -> usize {
-        (GRAIN / (self.taps() * self.output[1]).max(1)).max(1)
+    /// Of so many windows in all, those of the rows that are one piece of work.
+    fn windows_per_task(&self, windows: usize) -> usize {
+        let columns = self.output[1].max(1);
+        columns * per_task(windows / columns, self.taps() * columns)
     }
 
-    /// Images that are one piece of work.
-    fn planes_per_task(&self) -> usize {
-        (GRAIN / self.area().max(self.windows()).max(1)).max(1)
+    /// Of images with so many elements in all, those that are one piece of work, in elements.
+    fn elements_per_task(&self, elements: usize) -> usize {
+        let area = self.area().max(1);
+        area * per_task(elements / area, area.max(self.windows()))
     }
 }
 

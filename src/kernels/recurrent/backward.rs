@@ -4,8 +4,9 @@ use super::outer::{BLOCK, Outer};
 use super::packed::{Packed, Target, products};
 use super::{Cell, Layer, Matrix, PIECES, ROWS, State, Step, Weights, cells, row, with_packed};
 use crate::element::Float;
+use crate::kernels::elementwise::add;
 use crate::kernels::gemm::{self, Epilogue, Mat, Shared, scratch};
-use crate::kernels::parallel::{GRAIN, chunks_mut, tasks};
+use crate::kernels::parallel::{chunks_mut, pieces_mut, tasks};
 use crate::kernels::simd::{Isa, isa};
 
 /// What the way forward has left.
@@ -130,12 +131,12 @@ pub fn backward<T: Float>(
             chunks_mut(totals, size, |start, totals| walk.part(isa, start / size, Shared::new(totals)));
         });
         to.bias.fill(T::ZERO);
-        totals.chunks(kept).for_each(|totals| cells::add(isa, totals, to.bias));
+        totals.chunks(kept).for_each(|totals| add(isa, totals, to.bias));
         if shared > 0 {
             for (to, start) in [(&mut *dw_ih, 0), (&mut *dw_hh, sums * input)] {
-                chunks_mut(to, GRAIN, |offset, to| {
+                pieces_mut(to, |offset, to| {
                     for part in partial.chunks(sums * (input + output)) {
-                        cells::add(isa, &part[start + offset..][..to.len()], to);
+                        add(isa, &part[start + offset..][..to.len()], to);
                     }
                 });
             }
@@ -261,7 +262,7 @@ impl<T: Float> Walk<'_, T> {
         let (output, at) = (self.layer.output, (step.place + i) * self.layer.output);
         // SAFETY: rows of this part.
         let dh = unsafe { row(self.h, (step.from + i) * output, output) };
-        cells::add(isa, &self.dy[at..][..output], dh);
+        add(isa, &self.dy[at..][..output], dh);
         if self.projection.is_some() {
             // SAFETY: as above.
             unsafe { row(self.dh_all, at, output) }.copy_from_slice(dh);
@@ -312,7 +313,7 @@ impl<T: Float> Walk<'_, T> {
                 cells::gru_back(isa, gates, h_before, dh, dq, dr, dz, dn);
             }
         }
-        cells::add(isa, d, totals);
+        add(isa, d, totals);
     }
 
     /// The gradients of the state before and of the input from those of the sums.

@@ -101,9 +101,4 @@ simd! {
             dh[j] = dh[j] * z[j];
         }
     }
-
-    /// `y = y + x`.
-    pub(super) fn add[T: Float](x: &[T], y: &mut [T]) {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-    }
 }

@@ -143,7 +143,7 @@ pub fn cross_entropy<T: Float>(
         // Without classes there is nothing but ignored rows.
         return losses.fill(T::ZERO);
     }
-    let (isa, per_task) = (isa(), rows_per_task(classes));
+    let (isa, per_task) = (isa(), rows_per_task(rows, classes));
     let (spread, total) = (targets.spread(classes), targets.total(classes));
     chunk_pairs_mut((losses, per_task), (stats, per_task), |i, losses, stats| {
         let range = i * per_task..i * per_task + losses.len();
@@ -170,7 +170,7 @@ pub fn cross_entropy_back<T: Float>(
     assert_eq!(dx.len(), logits.len(), "cross_entropy_back: dx [{rows}, {classes}]");
     let isa = isa();
     let (spread, total) = (targets.spread(classes), targets.total(classes));
-    chunks_mut(dx, rows_per_task(classes) * classes, |start, dx| {
+    chunks_mut(dx, rows_per_task(rows, classes) * classes, |start, dx| {
         let range = start / classes..(start + dx.len()) / classes;
         let targets = Targets { labels: &targets.labels[range.clone()], ..targets };
         let x = &logits[start..start + dx.len()];

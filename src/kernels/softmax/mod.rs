@@ -9,7 +9,7 @@ pub mod cross_entropy;
 mod rows;
 
 use super::gemm::Shared;
-use super::parallel::{GRAIN, chunks_mut, tasks};
+use super::parallel::{GRAIN, chunks_mut, per_task, tasks};
 use super::simd::isa;
 use crate::element::Float;
 use columns::{COLUMNS, Columns};
@@ -17,9 +17,9 @@ use columns::{COLUMNS, Columns};
 /// Elements that one task gets: an exponential costs several additions, so threads pay earlier than in [`GRAIN`].
 const TASK: usize = GRAIN / 4;
 
-/// Rows of `n` elements that one task gets.
-fn rows_per_task(n: usize) -> usize {
-    (TASK / n.max(1)).max(1)
+/// How many of `rows` of `n` elements one task gets.
+fn rows_per_task(rows: usize, n: usize) -> usize {
+    per_task(rows, GRAIN / TASK * n)
 }
 
 fn check(op: &str, [outer, n, inner]: [usize; 3], lens: &[usize]) {
@@ -56,7 +56,7 @@ fn normalize<T: Float>(
     }
     let isa = isa();
     if inner == 1 {
-        return chunks_mut(y, rows_per_task(n) * n, |start, y| {
+        return chunks_mut(y, rows_per_task(outer, n) * n, |start, y| {
             rows::normalize(isa, n, &x[start..start + y.len()], y, prepare, finish);
         });
     }
@@ -79,7 +79,7 @@ fn pull<T: Float>(
     }
     let isa = isa();
     if inner == 1 {
-        return chunks_mut(dx, rows_per_task(n) * n, |start, dx| {
+        return chunks_mut(dx, rows_per_task(outer, n) * n, |start, dx| {
             let range = start..start + dx.len();
             rows::pull(isa, n, &grad[range.clone()], &y[range], dx, term, finish);
         });
@@ -139,7 +139,7 @@ pub fn logsumexp<T: Float>([outer, n, inner]: [usize; 3], x: &[T], y: &mut [T]) 
     if n == 0 {
         y.fill(T::LOWEST);
     } else if inner == 1 {
-        chunks_mut(y, rows_per_task(n), |at, y| rows::logsumexp(isa, n, &x[at * n..][..y.len() * n], y));
+        chunks_mut(y, rows_per_task(outer, n), |at, y| rows::logsumexp(isa, n, &x[at * n..][..y.len() * n], y));
     } else {
         for_columns([outer, 1, inner], y, |o, column, y| {
             columns::logsumexp(isa, n, inner, &x[o * n * inner + column..], y)
