@@ -32,6 +32,7 @@ use crate::kernels::elementwise::add;
 use crate::kernels::parallel;
 pub(crate) use crate::kernels::parallel::Shared;
 use crate::kernels::simd::{self, Isa};
+use std::ops::Range;
 
 /// The floats that have micro-kernels. A supertrait of [`Float`], so sealed with it.
 pub trait Gemm: Copy + Send + Sync + 'static {
@@ -147,13 +148,13 @@ pub(crate) const K_BLOCK: usize = 384;
 pub(crate) const PARALLEL: usize = 2 << 20;
 
 /// The boundaries of block `i` when `n` is cut in `blocks` parts of `n / blocks` rounded up to a multiple of `unit`.
-pub(crate) fn part(n: usize, blocks: usize, unit: usize, i: usize) -> std::ops::Range<usize> {
+pub(crate) fn part(n: usize, blocks: usize, unit: usize, i: usize) -> Range<usize> {
     let size = n.div_ceil(blocks.max(1)).next_multiple_of(unit);
     (i * size).min(n)..((i + 1) * size).min(n)
 }
 
 /// Part `i` when `n` is cut in `parts` parts that differ by one at most.
-pub(crate) fn even(n: usize, parts: usize, i: usize) -> std::ops::Range<usize> {
+pub(crate) fn even(n: usize, parts: usize, i: usize) -> Range<usize> {
     n * i / parts..n * (i + 1) / parts
 }
 
@@ -227,12 +228,9 @@ pub fn gemm_packed<T: Float>(
     Call { epilogue, threads: true, packed: Some(packed), ..Call::new(isa, sizes, a, b) }.run(c);
 }
 
-/// Parts of a long sum that are computed side by side where C is small, as the gradient of a weight is. With more than a few
-/// tiles, each of two threads has one half of the sum: both halves of the operands are read, and packed, once, by the thread
-/// that has computed them, where a batch is their inner dimension.
+/// Parts of a long sum that are computed side by side where C is small.
 fn slices([m, k, n]: [usize; 3]) -> usize {
-    let long = if m * n <= 1 << 16 { (k / (4 * K_BLOCK)).min(16) } else { 1 };
-    if m.min(n) >= 64 && m * n <= 1 << 18 && k >= (2 * K_BLOCK).max(m).max(n) { long.max(2) } else { long }
+    if m * n > 1 << 16 { 1 } else { (k / (4 * K_BLOCK)).clamp(1, 16) }
 }
 
 /// `C[i] = A[i] . B[i]` for every batch i: `[m,k] . [k,n]`. Matrix i of A starts at `a.data[a_offsets[i]]`, of B likewise;
@@ -329,36 +327,40 @@ impl<'a, T: Float> Call<'a, T> {
         }
         let c = Shared::new(c);
         match slices(self.sizes) {
-            0 | 1 => self.blocks(c),
-            slices => self.sliced(slices, c),
+            1 => self.blocks(c),
+            // A gradient of a weight.
+            slices => {
+                let slices: Vec<_> = (0..slices).map(|i| part(k, slices, 1, i)).collect();
+                self.sliced(&slices, slices.len(), c);
+            }
         }
     }
 
-    /// The sum cut at fixed boundaries, the parts of it added in order.
-    fn sliced(self, slices: usize, c: Shared<T>) {
-        let Call { isa, sizes: [m, k, n], a, b, ldc, epilogue, .. } = self;
-        let size = k.div_ceil(slices);
-        // Where there are more threads, each has some columns of a slice.
-        let teams = if self.threads { parallel::num_threads().div_ceil(slices) } else { 1 };
-        scratch((slices - 1) * m * n, |parts: &mut [T]| {
+    /// The sum cut in slices, each to numbers of its own but the first, and added in order; the slices are shared out in groups:
+    /// all but the last have one.
+    fn sliced(self, slices: &[Range<usize>], groups: usize, c: Shared<T>) {
+        let Call { isa, sizes: [m, _, n], a, b, ldc, epilogue, .. } = self;
+        // Where there are more threads, each has some columns of a group.
+        let teams = if self.threads { parallel::num_threads().div_ceil(groups) } else { 1 };
+        scratch((slices.len() - 1) * m * n, |parts: &mut [T]| {
             let parts = Shared::new(parts);
-            parallel::tasks(slices * teams, self.threads, |i| {
-                let (slice, columns) = (i / teams, part(n, teams, 64, i % teams));
-                if columns.is_empty() {
-                    return;
+            parallel::tasks(groups * teams, self.threads, |i| {
+                let (group, columns) = (i / teams, part(n, teams, 64, i % teams));
+                let end = if group + 1 < groups { group + 1 } else { slices.len() };
+                for (slice, ks) in (group..end).zip(&slices[group..end]).filter(|_| !columns.is_empty()) {
+                    let (a, b) = (a.from(0, ks.start), b.from(ks.start, columns.start));
+                    let sizes = [m, ks.len(), columns.len()];
+                    let (to, ldc) = if slice == 0 { (c, ldc) } else { (parts.after((slice - 1) * m * n), n) };
+                    let call = Call { sizes, a, b, ldc, accumulate: self.accumulate && slice == 0, ..self };
+                    Call { epilogue: Epilogue::default(), threads: false, ..call }.blocks(to.after(columns.start));
                 }
-                let (a, b) = (a.from(0, slice * size), b.from(slice * size, columns.start));
-                let sizes = [m, size.min(k - slice * size), columns.len()];
-                let (to, ldc) = if slice == 0 { (c, ldc) } else { (parts.after((slice - 1) * m * n), n) };
-                let call = Call { sizes, a, b, ldc, accumulate: self.accumulate && slice == 0, ..self };
-                Call { epilogue: Epilogue::default(), threads: false, ..call }.blocks(to.after(columns.start));
             });
-            let rows = parallel::per_task(m, slices * n);
+            let rows = parallel::per_task(m, slices.len() * n);
             parallel::tasks(m.div_ceil(rows), self.threads, |i| {
                 for row in i * rows..((i + 1) * rows).min(m) {
                     // SAFETY: the row is in C, and in this task alone.
                     let c = unsafe { std::slice::from_raw_parts_mut(c.at(row * ldc), n) };
-                    for slice in 0..slices - 1 {
+                    for slice in 0..slices.len() - 1 {
                         // SAFETY: it was written above.
                         add(isa, unsafe { std::slice::from_raw_parts(parts.at((slice * m + row) * n), n) }, c);
                     }

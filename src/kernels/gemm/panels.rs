@@ -62,6 +62,65 @@ fn cost<T>([m, k, n]: [usize; 3], a: Mat<T>, b: Mat<T>, lanes: usize, turned: bo
     products + far + pack + if turned { m * n / 4 } else { m * n / 8 }
 }
 
+/// What threads share out: rows of A, columns of B, or the blocks of k of both, whose sums are added then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Cut {
+    Rows,
+    Columns,
+    Sum,
+}
+
+/// In how many blocks threads share so many units: several for each thread, where the work is long enough to be uneven.
+fn blocks(products: usize, units: usize, threads: usize) -> usize {
+    let each = match products {
+        ..0x400_0000 => 1,
+        0x400_0000..0x1000_0000 => 2,
+        _ => 4,
+    };
+    (each * threads).min(units).max(threads)
+}
+
+/// How two threads share a product whose A has so many tiles of rows, and B so many panels. Each of them has written one half
+/// of every matrix in memory: the halves of a transposed one lie side by side. What it has not written comes from the other
+/// core, slowly, and lines that both have read are slow to write.
+pub(super) fn cut<T>(
+    [m, k, n]: [usize; 3],
+    [tiles, panels]: [usize; 2],
+    a: Mat<T>,
+    b: Mat<T>,
+    turned: bool,
+    packed: bool,
+) -> Cut {
+    let (a_by_rows, b_by_rows) = (a.col_stride <= a.row_stride, b.col_stride <= b.row_stride);
+    let [a, b, c] = [m * k, k * n, m * n];
+    // All in sixteenths of cycles: to multiply, to copy a number of A, to pack one of B, to get one from afar.
+    let work = |units: usize| c * k * units.div_ceil(2) / units;
+    let (copy, pack, far) = (1, if b_by_rows { 2 } else { 5 }, 6);
+    let either = |is: bool, yes: usize| if is { yes } else { 0 };
+    // Each block copies and packs for itself.
+    let [row_blocks, column_blocks] = [tiles, panels / PANELS].map(|units| blocks(c * k, units, 2));
+    let rows = work(tiles)
+        + copy * a / 2
+        + pack * b * row_blocks / 2
+        + far * (either(!a_by_rows, a / 4) + b / 2 + either(turned, c / 4));
+    let columns = work(panels)
+        + copy * a * column_blocks / 2
+        + pack * b / 2
+        + far * (a / 2 + either(b_by_rows, b / 4) + either(!turned, c / 4));
+    let k_blocks = k.div_ceil(K_BLOCK);
+    // Sums that are not added to C at once.
+    let parts = k_blocks / 2 * c;
+    let far_sums = either(a_by_rows, a / 4) + either(!b_by_rows, b / 4) + parts / 2;
+    let sum = work(k_blocks) + copy * a / 2 + pack * b / 2 + 4 * parts + far * far_sums;
+    if k_blocks > 1 && !packed && parts <= 1 << 20 && sum < rows.min(columns) {
+        Cut::Sum
+    } else if rows <= columns {
+        Cut::Rows
+    } else {
+        Cut::Columns
+    }
+}
+
 pub(super) fn product<T: Float>(call: Call<T>, c: Shared<T>) {
     let Call { isa, sizes: [m, k, n], a, b, ldc, accumulate, epilogue, threads, packed } = call;
     let kernels = T::kernels(isa);
@@ -76,29 +135,35 @@ pub(super) fn product<T: Float>(call: Call<T>, c: Shared<T>) {
         (m, n, a, b, Finish { bias_row: bias, ..finish })
     };
     let height = panel_height(m, kernels.height());
+    let threads = threads && parallel::num_threads() > 1;
+    let units = [m.div_ceil(height), n.div_ceil(kernels.width())];
+    let cut = if threads { cut([m, k, n], units, a, b, turned, packed.is_some()) } else { Cut::Rows };
+    if let Cut::Sum = cut {
+        // Both halves are sums of whole blocks of k, added in the order in which one thread adds them: the bits are the same.
+        let blocks = k.div_ceil(K_BLOCK);
+        let block = |i: usize| part(k, blocks, 1, i);
+        let first = 0..block(blocks / 2).start;
+        let slices: Vec<_> = std::iter::once(first).chain((blocks / 2..blocks).map(block)).collect();
+        return call.sliced(&slices, 2, c);
+    }
     let product = Product { kernels, m, k, n, a, b, c, ldc, turned, accumulate, finish, height, packed };
-    product.run(threads);
+    product.run(cut, threads);
 }
 
 impl<T: Float> Product<'_, T> {
     /// Each thread has rows or columns for itself, and packs what it reads: what another core has just written comes
     /// slowly. How many there are does not matter to the bits.
-    fn run(&self, threads: bool) {
+    fn run(&self, cut: Cut, threads: bool) {
         let width = self.kernels.width();
         let (tiles, panels) = (self.m.div_ceil(self.height), self.n.div_ceil(width));
-        // Several for each thread, where the work is long enough to be uneven.
-        let blocks = match self.m * self.n * self.k {
-            _ if !threads => 1,
-            products if products < 8 << 20 => parallel::num_threads(),
-            products if products < 64 << 20 => 2 * parallel::num_threads(),
-            _ => 4 * parallel::num_threads(),
-        };
-        if self.n >= self.m {
+        let products = self.m * self.n * self.k;
+        let blocks = |units: usize| if threads { blocks(products, units, parallel::num_threads()) } else { 1 };
+        if let Cut::Columns = cut {
             // Each block copies the rows of A that it reads: that pays for whole groups of panels.
-            let blocks = blocks.min((panels / PANELS).max(parallel::num_threads())).min(panels);
+            let blocks = blocks(panels / PANELS).min(panels);
             parallel::tasks(blocks, threads, |i| self.task(0..self.m, share(panels, blocks, i, width, self.n)));
         } else {
-            let blocks = blocks.min(tiles);
+            let blocks = blocks(tiles).min(tiles);
             parallel::tasks(blocks, threads, |i| self.task(share(tiles, blocks, i, self.height, self.m), 0..self.n));
         }
     }

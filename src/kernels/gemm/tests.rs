@@ -1,3 +1,4 @@
+use super::panels::Cut;
 use super::*;
 use crate::kernels::parallel::with_num_threads;
 use crate::kernels::simd::{Isa, with_isa};
@@ -82,7 +83,7 @@ fn large_product_is_exact_in_every_blocking() {
                 check::<f32>([300, 520, 600], layout, false, true, true);
                 check::<f32>([64, 2100, 30], layout, true, true, false);
                 check::<f64>([20, 300, 700], layout, true, false, false);
-                // Cut in halves of the sum.
+                // Threads share out halves of the sum.
                 check::<f32>([80, 1600, 130], layout, true, true, true);
                 check::<f64>([130, 900, 70], layout, false, false, false);
                 check::<f32>([1, 700, 900], layout, false, true, false);
@@ -107,22 +108,55 @@ fn batched_product_equals_single_products() {
 }
 
 #[test]
-fn bits_do_not_depend_on_the_number_of_threads() {
-    for [m, k, n] in [[200, 700, 300], [64, 9000, 96], [130, 901, 700]] {
+fn bits_do_not_depend_on_the_number_of_threads_nor_on_layouts() {
+    let sizes = [[200, 700, 300], [64, 9000, 96], [64, 256, 1024], [512, 64, 700], [128, 768, 512], [96, 1400, 700]];
+    for (isa, [m, k, n]) in Isa::available().into_iter().flat_map(|isa| sizes.map(|sizes| (isa, sizes))) {
         let wave = |len: usize| (0..len).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
-        let (a, b) = (wave(m * k), wave(k * n));
-        let product = |threads: usize| {
-            let mut c = vec![0.0; m * n];
-            let (a, b) = (
-                Mat { data: &a[..], row_stride: k, col_stride: 1 },
-                Mat { data: &b[..], row_stride: n, col_stride: 1 },
-            );
-            with_num_threads(threads, || gemm(m, k, n, a, b, &mut c, n, false, Epilogue::default()));
+        let (a, b, bias) = (wave(m * k), wave(k * n), wave(n));
+        let turned = |x: &[f32], rows: usize| -> Vec<f32> {
+            (0..x.len()).map(|i| x[i % rows * (x.len() / rows) + i / rows]).collect()
+        };
+        let (a_turned, b_turned) = (turned(&a, m), turned(&b, k));
+        let product = |accumulate: bool, threads: usize, turned: [bool; 2]| {
+            let [row, column] = [
+                |data, width| Mat { data, row_stride: width, col_stride: 1 },
+                |data, height| Mat { data, row_stride: 1, col_stride: height },
+            ];
+            let a = if turned[0] { column(&a_turned, m) } else { row(&a, k) };
+            let b = if turned[1] { column(&b_turned, k) } else { row(&b, n) };
+            let mut c = wave(m * n);
+            let epilogue = Epilogue { bias_row: Some(&bias), relu: true };
+            with_isa(isa, || with_num_threads(threads, || gemm(m, k, n, a, b, &mut c, n, accumulate, epilogue)));
             c
         };
-        assert_eq!(product(1), product(3));
-        assert_eq!(product(1), product(5));
+        for accumulate in [false, true] {
+            let expected = product(accumulate, 1, [false; 2]);
+            for (threads, layouts) in [(1, 3), (2, 0), (2, 1), (2, 2), (2, 3), (3, 1), (5, 1)] {
+                let found = product(accumulate, threads, [layouts & 1 > 0, layouts & 2 > 0]);
+                assert!(found == expected, "{isa:?}, {m} x {k} x {n}, {threads} threads, layouts {layouts}");
+            }
+        }
     }
+}
+
+#[test]
+fn threads_share_out_what_they_have_written() {
+    let rows = |width| Mat { data: &[0.0; 1][..], row_stride: width, col_stride: 1 };
+    let columns = |height| Mat { data: &[0.0; 1][..], row_stride: 1, col_stride: height };
+    let cut = |sizes: [usize; 3], a, b| {
+        let units = [sizes[0].div_ceil(14), sizes[2].div_ceil(32)];
+        panels::cut(sizes, units, a, b, false, false)
+    };
+    // A layer of few examples and its gradients: rows of the weight.
+    assert_eq!(cut([64, 784, 512], rows(784), columns(784)), Cut::Columns);
+    assert_eq!(cut([64, 512, 784], rows(512), rows(784)), Cut::Sum);
+    assert_eq!(cut([512, 64, 784], columns(512), rows(784)), Cut::Rows);
+    // Of many: rows of the batch.
+    assert_eq!(cut([768, 128, 512], rows(128), columns(128)), Cut::Rows);
+    assert_eq!(cut([768, 512, 128], rows(512), rows(128)), Cut::Rows);
+    assert_eq!(cut([512, 768, 128], columns(512), rows(128)), Cut::Sum);
+    // Three blocks of k are no halves.
+    assert_eq!(cut([64, 1000, 784], rows(1000), rows(784)), Cut::Columns);
 }
 
 #[test]
