@@ -8,7 +8,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -74,34 +74,46 @@ pub fn with_num_threads<R>(threads: usize, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Consecutive parts that nobody has taken: the first in the lower half of the number, the end in the upper.
+/// Consecutive parts of one thread, which others may take too.
 ///
 /// A line of its own, as others look at it seldom.
+#[derive(Default)]
 #[repr(align(128))]
-struct Parts(AtomicU64);
+struct Parts {
+    /// Those that nobody has taken: the first in the lower half of the number, the end in the upper.
+    left: AtomicU64,
+    /// The first of all.
+    start: AtomicU32,
+}
 
 impl Parts {
-    fn none() -> Self {
-        Parts(AtomicU64::new(0))
-    }
-
     fn set(&self, parts: Range<u32>) {
-        self.0.store(u64::from(parts.end) << 32 | u64::from(parts.start), Ordering::Relaxed);
+        self.start.store(parts.start, Ordering::Relaxed);
+        self.left.store(u64::from(parts.end) << 32 | u64::from(parts.start), Ordering::Relaxed);
     }
 
     /// By whom they belong to.
     fn take_first(&self) -> Option<usize> {
-        let old = self.0.fetch_add(1, Ordering::Relaxed);
-        let (first, end) = (old as u32, (old >> 32) as u32);
+        let (first, end) = halves(self.left.fetch_add(1, Ordering::Relaxed));
         (first < end).then_some(first as usize)
     }
 
-    /// By anyone.
+    /// By anyone. The last one is left to an owner who is at work: it takes less time to wait for that thread than to fetch
+    /// from its cache what the part needs, and then back.
     fn take_last(&self) -> Option<usize> {
-        let less = |old: u64| ((old as u32) < (old >> 32) as u32).then(|| old - (1 << 32));
-        let old = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
-        Some((old >> 32) as usize - 1)
+        let start = self.start.load(Ordering::Relaxed);
+        let less = |left: u64| {
+            let (first, end) = halves(left);
+            (first + u32::from(first > start) < end).then(|| left - (1 << 32))
+        };
+        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        Some(halves(left).1 as usize - 1)
     }
+}
+
+/// The lower and the upper half.
+fn halves(number: u64) -> (u32, u32) {
+    (number as u32, (number >> 32) as u32)
 }
 
 /// Work that is shared out: each thread has parts that lie together, the same ones of every job as large, so that it finds
@@ -166,7 +178,7 @@ impl Helper {
     fn start(number: usize) -> &'static Helper {
         let helper: &'static Helper = Box::leak(Box::new(Helper {
             number,
-            parts: Parts::none(),
+            parts: Parts::default(),
             job: AtomicPtr::new(std::ptr::null_mut()),
             asleep: AtomicBool::new(false),
             thread: OnceLock::new(),
@@ -255,13 +267,14 @@ pub(super) fn share_out(parts: usize, work: &(dyn Fn(usize) + Sync)) {
     // SAFETY: only the lifetime changes; nobody uses the pointer once this function has returned.
     let work = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) };
     let asked = &helpers[..threads - 1];
-    let job = Job { work, own: Parts::none(), helpers: asked, left: AtomicUsize::new(0), panic: Mutex::new(None) };
+    let job = Job { work, own: Parts::default(), helpers: asked, left: AtomicUsize::new(0), panic: Mutex::new(None) };
     job.share(parts as u32);
     {
-        let _end = End { job: &job, asked };
+        let mut end = End { job: &job, asked, panicking: true };
         AT_WORK.set(true);
         asked.iter().for_each(|helper| helper.give(&job));
         job.run(&job.own, 0);
+        end.panicking = false;
     }
     drop(helpers);
     let panic = job.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -274,12 +287,16 @@ pub(super) fn share_out(parts: usize, work: &(dyn Fn(usize) + Sync)) {
 struct End<'a> {
     job: &'a Job,
     asked: &'a [&'static Helper],
+    /// The caller's own part has not come to its end.
+    panicking: bool,
 }
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
         AT_WORK.set(false);
-        self.job.clear();
+        if self.panicking {
+            self.job.clear();
+        }
         let came = self.asked.iter().filter(|helper| helper.take().is_none()).count();
         let mut looks = 0_u32;
         while self.job.left.load(Ordering::Acquire) < came {
