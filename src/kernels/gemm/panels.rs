@@ -31,7 +31,6 @@ struct Product<'a, T: Float> {
     accumulate: bool,
     /// The last block of k is followed by it.
     finish: Finish<T>,
-    height: usize,
     /// All panels of B, if they are packed already.
     packed: Option<&'a [T]>,
 }
@@ -93,13 +92,14 @@ pub(super) fn cut<T>(
 ) -> Cut {
     let (a_by_rows, b_by_rows) = (a.col_stride <= a.row_stride, b.col_stride <= b.row_stride);
     let [a, b, c] = [m * k, k * n, m * n];
-    // All in sixteenths of cycles: to multiply, to copy a number of A, to pack one of B, to get one from afar.
+    // All in sixteenths of cycles: to multiply; to copy a number of A, to pack one of B and bring it to the first-level cache, to
+    // get one from afar.
     let work = |units: usize| c * k * units.div_ceil(2) / units;
-    let (copy, pack, far) = (1, if b_by_rows { 2 } else { 5 }, 6);
+    let (copy, pack, far) = (1, if b_by_rows { 5 } else { 8 }, 3);
     let either = |is: bool, yes: usize| if is { yes } else { 0 };
     // Each block copies and packs for itself.
     let [row_blocks, column_blocks] = [tiles, panels / PANELS].map(|units| blocks(c * k, units, 2));
-    let rows = work(tiles)
+    let rows = c * k / 2
         + copy * a / 2
         + pack * b * row_blocks / 2
         + far * (either(!a_by_rows, a / 4) + b / 2 + either(turned, c / 4));
@@ -134,9 +134,8 @@ pub(super) fn product<T: Float>(call: Call<T>, c: Shared<T>) {
     } else {
         (m, n, a, b, Finish { bias_row: bias, ..finish })
     };
-    let height = panel_height(m, kernels.height());
     let threads = threads && parallel::num_threads() > 1;
-    let units = [m.div_ceil(height), n.div_ceil(kernels.width())];
+    let units = [m.div_ceil(kernels.height()), n.div_ceil(kernels.width())];
     let cut = if threads { cut([m, k, n], units, a, b, turned, packed.is_some()) } else { Cut::Rows };
     if let Cut::Sum = cut {
         // Both halves are sums of whole blocks of k, added in the order in which one thread adds them: the bits are the same.
@@ -146,7 +145,7 @@ pub(super) fn product<T: Float>(call: Call<T>, c: Shared<T>) {
         let slices: Vec<_> = std::iter::once(first).chain((blocks / 2..blocks).map(block)).collect();
         return call.sliced(&slices, 2, c);
     }
-    let product = Product { kernels, m, k, n, a, b, c, ldc, turned, accumulate, finish, height, packed };
+    let product = Product { kernels, m, k, n, a, b, c, ldc, turned, accumulate, finish, packed };
     product.run(cut, threads);
 }
 
@@ -155,7 +154,7 @@ impl<T: Float> Product<'_, T> {
     /// slowly. How many there are does not matter to the bits.
     fn run(&self, cut: Cut, threads: bool) {
         let width = self.kernels.width();
-        let (tiles, panels) = (self.m.div_ceil(self.height), self.n.div_ceil(width));
+        let (tiles, panels) = (self.m.div_ceil(self.kernels.height()), self.n.div_ceil(width));
         let products = self.m * self.n * self.k;
         let blocks = |units: usize| if threads { blocks(products, units, parallel::num_threads()) } else { 1 };
         if let Cut::Columns = cut {
@@ -164,20 +163,19 @@ impl<T: Float> Product<'_, T> {
             parallel::tasks(blocks, threads, |i| self.task(0..self.m, share(panels, blocks, i, width, self.n)));
         } else {
             let blocks = blocks(tiles).min(tiles);
-            parallel::tasks(blocks, threads, |i| self.task(share(tiles, blocks, i, self.height, self.m), 0..self.n));
+            parallel::tasks(blocks, threads, |i| self.task(even(self.m, blocks, i), 0..self.n));
         }
     }
 
     /// Some rows and columns of C, block by block.
     fn task(&self, rows: Range<usize>, columns: Range<usize>) {
         let width = self.kernels.width();
-        let tiles = rows.len().div_ceil(self.height);
-        let row_blocks = tiles.div_ceil(TILES);
+        let row_blocks = rows.len().div_ceil(TILES * self.kernels.height());
         let most = (PACKED / self.k.max(1) / width).clamp(1, PANELS) * width;
         for columns in columns.clone().step_by(most).map(|start| start..(start + most).min(columns.end)) {
             let blocks = |packed: Option<&[T]>| {
                 for i in 0..row_blocks {
-                    let some = share(tiles, row_blocks, i, self.height, rows.len());
+                    let some = even(rows.len(), row_blocks, i);
                     self.block(rows.start + some.start..rows.start + some.end, columns.clone(), packed);
                 }
             };
@@ -254,7 +252,7 @@ impl<T: Float> Product<'_, T> {
             }
             return;
         }
-        let few = self.b.col_stride == 1 && rows.len() <= 6 * self.height;
+        let few = self.b.col_stride == 1 && rows.len() <= 6 * self.kernels.height();
         scratch(GROUP * ks.len() * width + SLACK, |packed: &mut [T]| {
             for group in columns.clone().step_by(GROUP * width) {
                 let group = group..(group + GROUP * width).min(columns.end);
@@ -296,9 +294,10 @@ impl<T: Float> Product<'_, T> {
         c: Place<T>,
     ) {
         let last = ks.end == self.k;
-        for i in rows.clone().step_by(self.height) {
+        let height = panel_height(rows.len(), self.kernels.height());
+        for i in rows.clone().step_by(height) {
             let tile = Tile {
-                rows: self.height.min(rows.end - i),
+                rows: height.min(rows.end - i),
                 width: columns.len(),
                 a: a.from(i - rows.start, 0).data.as_ptr(),
                 a_stride: a.row_stride,
