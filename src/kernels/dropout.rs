@@ -1,7 +1,7 @@
 //! Dropout: elements that survive a draw are scaled, the others are 0. The draws are had by counter, so nothing needs to be
 //! saved for the way back: the same numbers are drawn again.
 
-use super::parallel::pieces_mut;
+use super::parallel::{PIECES, pieces_mut};
 use super::simd::{isa, simd};
 use crate::element::Float;
 use crate::rng::philox;
@@ -58,6 +58,7 @@ simd! {
 pub fn apply<T: Float>(mask: Mask, x: &[T], scale: T, y: &mut [T]) {
     assert_eq!(x.len(), y.len(), "dropout: lengths differ");
     let isa = isa();
+    const { assert!(PIECES.is_multiple_of(GROUP)) };
     pieces_mut(y, |start, y| apply_from(isa, mask, start, &x[start..start + y.len()], scale, y));
 }
 

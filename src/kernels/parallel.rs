@@ -16,9 +16,9 @@ pub fn tasks(n: usize, parallel: bool, f: impl Fn(usize) + Sync + Send) {
     }
 }
 
-/// How many of `units` of `size` elements a task gets: [`GRAIN`] elements or less where it gets several. Where there are more
-/// tasks than one, there are eight or a multiple of it, as far as the units go: threads have equal shares, and in all
-/// passes over as many elements the same ones, which they then find in their caches.
+/// How many of `units` of `size` elements a task gets: about [`GRAIN`] elements, or one unit. Where there are more tasks than
+/// one, there are eight or a multiple of it, or somewhat fewer where units are large: threads have about equal shares, and in
+/// all passes over as many elements the same ones, which they then find in their caches.
 pub fn per_task(units: usize, size: usize) -> usize {
     match (units * size).div_ceil(GRAIN) {
         0 | 1 => units.max(1),
@@ -84,14 +84,17 @@ pub fn chunks_mut<T: Send>(y: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]
     });
 }
 
-/// Calls `f(start, piece)` for pieces of `y` that begin at multiples of 64 elements, as [`per_task`] cuts them.
+/// Where pieces begin: at multiples of so many elements.
+pub const PIECES: usize = 64;
+
+/// Calls `f(start, piece)` for pieces of `y` that begin at multiples of [`PIECES`], as [`per_task`] cuts them.
 pub fn pieces_mut<T: Send>(y: &mut [T], f: impl Fn(usize, &mut [T]) + Sync + Send) {
     chunks_mut(y, piece(y.len()), f);
 }
 
 /// How long the pieces of `n` elements are.
 pub fn piece(n: usize) -> usize {
-    64 * per_task(n.div_ceil(64), 64)
+    PIECES * per_task(n.div_ceil(PIECES), PIECES)
 }
 
 /// Calls `f(i, a, b)` for the `i`-th chunk of `a` together with the `i`-th chunk of `b`; in parallel when there is more than

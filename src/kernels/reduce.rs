@@ -121,7 +121,7 @@ pub fn reduce<T: Number>(
     if inner == 1 {
         if outer == 1 && n > GRAIN {
             let mut pieces = vec![start; n.div_ceil(PIECE)];
-            chunks_mut(&mut pieces, 4, |at, pieces| {
+            chunks_mut(&mut pieces, per_task(n.div_ceil(PIECE), PIECE), |at, pieces| {
                 let x = &x[at * PIECE..];
                 pieces.iter_mut().zip(x.chunks(PIECE)).for_each(|(y, x)| *y = fold_piece(isa, x, start, f));
             });

@@ -8,13 +8,16 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// How long a helper looks out for work before it sleeps: longer than what lies between the kernels of a training step.
 const LOOK_OUT: Duration = Duration::from_micros(200);
+
+/// Parts of a thread of which the last one is a small share.
+const SEVERAL: u32 = 4;
 
 /// 0 until it is known.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -82,14 +85,15 @@ pub fn with_num_threads<R>(threads: usize, f: impl FnOnce() -> R) -> R {
 struct Parts {
     /// Those that nobody has taken: the first in the lower half of the number, the end in the upper.
     left: AtomicU64,
-    /// The first of all.
-    start: AtomicU32,
+    /// All of them.
+    all: AtomicU64,
 }
 
 impl Parts {
     fn set(&self, parts: Range<u32>) {
-        self.start.store(parts.start, Ordering::Relaxed);
-        self.left.store(u64::from(parts.end) << 32 | u64::from(parts.start), Ordering::Relaxed);
+        let parts = u64::from(parts.end) << 32 | u64::from(parts.start);
+        self.all.store(parts, Ordering::Relaxed);
+        self.left.store(parts, Ordering::Relaxed);
     }
 
     /// By whom they belong to.
@@ -98,13 +102,14 @@ impl Parts {
         (first < end).then_some(first as usize)
     }
 
-    /// By anyone. The last one is left to an owner who is at work: it takes less time to wait for that thread than to fetch
-    /// from its cache what the part needs, and then back.
+    /// By anyone. The last one of several is left to an owner who is at work: it takes less time to wait for that thread than to
+    /// fetch from its cache what the part needs, and then back.
     fn take_last(&self) -> Option<usize> {
-        let start = self.start.load(Ordering::Relaxed);
+        let (start, end) = halves(self.all.load(Ordering::Relaxed));
+        let several = end - start >= SEVERAL;
         let less = |left: u64| {
             let (first, end) = halves(left);
-            (first + u32::from(first > start) < end).then(|| left - (1 << 32))
+            (first + u32::from(several && first > start) < end).then(|| left - (1 << 32))
         };
         let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
         Some(halves(left).1 as usize - 1)
@@ -247,8 +252,8 @@ impl Helper {
 /// shares out in turn, or while another caller does, is done by its own thread alone.
 pub(super) fn share_out(parts: usize, work: &(dyn Fn(usize) + Sync)) {
     let threads = num_threads().min(parts);
-    // The parts are counted in 32 bits.
-    if threads <= 1 || AT_WORK.get() || parts >= u32::MAX as usize {
+    // The parts are counted in 32 bits, and one too many.
+    if threads <= 1 || AT_WORK.get() || parts > i32::MAX as usize {
         return (0..parts).for_each(work);
     }
     let mut helpers = match HELPERS.try_lock() {

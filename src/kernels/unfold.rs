@@ -1,7 +1,7 @@
 //! The slices of a volume that a kernel sees, beside each other as channels: a convolution of volumes is then one of images.
 
 use super::elementwise::add;
-use super::parallel::{GRAIN, chunks_mut};
+use super::parallel::{chunks_mut, per_task};
 use super::simd::isa;
 use crate::element::Float;
 
@@ -47,8 +47,7 @@ impl Unfold {
     /// Calls `f(i, plane)` for the planes of `y`.
     fn for_planes<T: Float>(&self, y: &mut [T], f: impl Fn(usize, &mut [T]) + Sync + Send) {
         let plane = self.plane_len().max(1);
-        let together = (GRAIN / plane).max(1);
-        chunks_mut(y, together * plane, |start, chunk| {
+        chunks_mut(y, per_task(y.len() / plane, plane) * plane, |start, chunk| {
             chunk.chunks_mut(plane).zip(start / plane..).for_each(|(y, i)| f(i, y));
         });
     }

@@ -144,6 +144,8 @@ impl<T> Default for Epilogue<'_, T> {
 
 /// Inner indices per block: a panel of B (384 x 32 `f32`) just fits the first-level cache.
 pub(crate) const K_BLOCK: usize = 384;
+/// Columns that one thread of several has at least, where they share a slice of a sum.
+const TEAM: usize = 64;
 /// Multiplications under which a second thread does not pay.
 pub(crate) const PARALLEL: usize = 2 << 20;
 
@@ -345,14 +347,15 @@ impl<'a, T: Float> Call<'a, T> {
         scratch((slices.len() - 1) * m * n, |parts: &mut [T]| {
             let parts = Shared::new(parts);
             parallel::tasks(groups * teams, self.threads, |i| {
-                let (group, columns) = (i / teams, part(n, teams, 64, i % teams));
+                let (group, columns) = (i / teams, part(n, teams, TEAM, i % teams));
                 let end = if group + 1 < groups { group + 1 } else { slices.len() };
                 for (slice, ks) in (group..end).zip(&slices[group..end]).filter(|_| !columns.is_empty()) {
                     let (a, b) = (a.from(0, ks.start), b.from(ks.start, columns.start));
                     let sizes = [m, ks.len(), columns.len()];
                     let (to, ldc) = if slice == 0 { (c, ldc) } else { (parts.after((slice - 1) * m * n), n) };
                     let call = Call { sizes, a, b, ldc, accumulate: self.accumulate && slice == 0, ..self };
-                    Call { epilogue: Epilogue::default(), threads: false, ..call }.blocks(to.after(columns.start));
+                    Call { epilogue: Epilogue::default(), threads: false, packed: None, ..call }
+                        .blocks(to.after(columns.start));
                 }
             });
             let rows = parallel::per_task(m, slices.len() * n);

@@ -2,7 +2,7 @@
 
 use super::pack::pack_b;
 use super::tile::{Finish, Kernels, Tile, Transpose};
-use super::{Call, K_BLOCK, Mat, SLACK, Shared, even, panel_height, part, scratch};
+use super::{Call, K_BLOCK, Mat, SLACK, Shared, TEAM, even, panel_height, part, scratch};
 use crate::element::Float;
 use crate::kernels::parallel;
 use crate::kernels::prefetch;
@@ -71,48 +71,45 @@ pub(super) enum Cut {
 
 /// In how many blocks threads share so many units: several for each thread, where the work is long enough to be uneven.
 fn blocks(products: usize, units: usize, threads: usize) -> usize {
-    let each = match products {
-        ..0x400_0000 => 1,
-        0x400_0000..0x1000_0000 => 2,
-        _ => 4,
-    };
+    let each = if products < 1 << 28 { 1 } else { 4 };
     (each * threads).min(units).max(threads)
 }
 
-/// How two threads share a product whose A has so many tiles of rows, and B so many panels. Each of them has written one half
-/// of every matrix in memory: the halves of a transposed one lie side by side. What it has not written comes from the other
-/// core, slowly, and lines that both have read are slow to write.
+/// How threads share a product whose A has so many tiles of rows, and B so many panels; the cost is that of a thread of two. Each
+/// of them has written one half of every matrix in memory: the halves of a transposed one lie side by side. What it has not
+/// written comes from the other core, slowly, and lines that both have read are slow to write.
 pub(super) fn cut<T>(
     [m, k, n]: [usize; 3],
     [tiles, panels]: [usize; 2],
-    a: Mat<T>,
-    b: Mat<T>,
+    [a, b]: [Mat<T>; 2],
     turned: bool,
-    packed: bool,
+    threads: usize,
 ) -> Cut {
     let (a_by_rows, b_by_rows) = (a.col_stride <= a.row_stride, b.col_stride <= b.row_stride);
     let [a, b, c] = [m * k, k * n, m * n];
     // All in sixteenths of cycles: to multiply; to copy a number of A, to pack one of B and bring it to the first-level cache, to
     // get one from afar.
-    let work = |units: usize| c * k * units.div_ceil(2) / units;
+    let work = |units: usize| c * k / units * units.div_ceil(threads) * threads / 2;
     let (copy, pack, far) = (1, if b_by_rows { 5 } else { 8 }, 3);
-    let either = |is: bool, yes: usize| if is { yes } else { 0 };
+    let only = |is: bool, numbers: usize| usize::from(is) * numbers;
     // Each block copies and packs for itself.
     let [row_blocks, column_blocks] = [tiles, panels / PANELS].map(|units| blocks(c * k, units, 2));
     let rows = c * k / 2
         + copy * a / 2
         + pack * b * row_blocks / 2
-        + far * (either(!a_by_rows, a / 4) + b / 2 + either(turned, c / 4));
+        + far * (only(!a_by_rows, a / 4) + b / 2 + only(turned, c / 4));
     let columns = work(panels)
         + copy * a * column_blocks / 2
         + pack * b / 2
-        + far * (a / 2 + either(b_by_rows, b / 4) + either(!turned, c / 4));
+        + far * (a / 2 + only(b_by_rows, b / 4) + only(!turned, c / 4));
     let k_blocks = k.div_ceil(K_BLOCK);
     // Sums that are not added to C at once.
-    let parts = k_blocks / 2 * c;
-    let far_sums = either(a_by_rows, a / 4) + either(!b_by_rows, b / 4) + parts / 2;
-    let sum = work(k_blocks) + copy * a / 2 + pack * b / 2 + 4 * parts + far * far_sums;
-    if k_blocks > 1 && !packed && parts <= 1 << 20 && sum < rows.min(columns) {
+    let parts = k_blocks.div_ceil(2) * c;
+    let far_sums = only(a_by_rows, a / 4) + only(!b_by_rows, b / 4) + parts / 2;
+    let sum = c * k / k_blocks * k_blocks.div_ceil(2) + copy * a / 2 + pack * b / 2 + 4 * parts + far * far_sums;
+    // More threads take columns of the halves.
+    let halves = k_blocks > 1 && threads.is_multiple_of(2) && n.div_ceil(TEAM) >= threads / 2;
+    if halves && parts <= 1 << 20 && sum < rows.min(columns) {
         Cut::Sum
     } else if rows <= columns {
         Cut::Rows
@@ -134,9 +131,14 @@ pub(super) fn product<T: Float>(call: Call<T>, c: Shared<T>) {
     } else {
         (m, n, a, b, Finish { bias_row: bias, ..finish })
     };
-    let threads = threads && parallel::num_threads() > 1;
+    let threads = if threads { parallel::num_threads() } else { 1 };
     let units = [m.div_ceil(kernels.height()), n.div_ceil(kernels.width())];
-    let cut = if threads { cut([m, k, n], units, a, b, turned, packed.is_some()) } else { Cut::Rows };
+    let cut = match packed {
+        _ if threads == 1 => Cut::Rows,
+        // Panels of B are packed for few rows.
+        Some(_) => Cut::Columns,
+        None => cut([m, k, n], units, [a, b], turned, threads),
+    };
     if let Cut::Sum = cut {
         // Both halves are sums of whole blocks of k, added in the order in which one thread adds them: the bits are the same.
         let blocks = k.div_ceil(K_BLOCK);
@@ -152,18 +154,18 @@ pub(super) fn product<T: Float>(call: Call<T>, c: Shared<T>) {
 impl<T: Float> Product<'_, T> {
     /// Each thread has rows or columns for itself, and packs what it reads: what another core has just written comes
     /// slowly. How many there are does not matter to the bits.
-    fn run(&self, cut: Cut, threads: bool) {
+    fn run(&self, cut: Cut, threads: usize) {
         let width = self.kernels.width();
         let (tiles, panels) = (self.m.div_ceil(self.kernels.height()), self.n.div_ceil(width));
         let products = self.m * self.n * self.k;
-        let blocks = |units: usize| if threads { blocks(products, units, parallel::num_threads()) } else { 1 };
+        let blocks = |units: usize| if threads > 1 { blocks(products, units, threads) } else { 1 };
         if let Cut::Columns = cut {
             // Each block copies the rows of A that it reads: that pays for whole groups of panels.
             let blocks = blocks(panels / PANELS).min(panels);
-            parallel::tasks(blocks, threads, |i| self.task(0..self.m, share(panels, blocks, i, width, self.n)));
+            parallel::tasks(blocks, threads > 1, |i| self.task(0..self.m, share(panels, blocks, i, width, self.n)));
         } else {
             let blocks = blocks(tiles).min(tiles);
-            parallel::tasks(blocks, threads, |i| self.task(even(self.m, blocks, i), 0..self.n));
+            parallel::tasks(blocks, threads > 1, |i| self.task(even(self.m, blocks, i), 0..self.n));
         }
     }
 

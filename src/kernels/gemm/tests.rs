@@ -83,9 +83,13 @@ fn large_product_is_exact_in_every_blocking() {
                 check::<f32>([300, 520, 600], layout, false, true, true);
                 check::<f32>([64, 2100, 30], layout, true, true, false);
                 check::<f64>([20, 300, 700], layout, true, false, false);
-                // Threads share out halves of the sum.
-                check::<f32>([80, 1600, 130], layout, true, true, true);
-                check::<f64>([130, 900, 70], layout, false, false, false);
+                // Halves of the sum, alone and in teams.
+                for threads in [2, 4, 5] {
+                    with_num_threads(threads, || {
+                        check::<f32>([80, 1500, 260], layout, true, true, true);
+                        check::<f64>([80, 1500, 260], layout, false, false, true);
+                    });
+                }
                 check::<f32>([1, 700, 900], layout, false, true, false);
                 check::<f32>([900, 700, 1], layout, true, true, true);
             }
@@ -109,7 +113,15 @@ fn batched_product_equals_single_products() {
 
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads_nor_on_layouts() {
-    let sizes = [[200, 700, 300], [64, 9000, 96], [64, 256, 1024], [512, 64, 700], [128, 768, 512], [96, 1400, 700]];
+    let sizes = [
+        [200, 700, 300],
+        [64, 9000, 96],
+        [64, 256, 1024],
+        [512, 64, 700],
+        [128, 768, 512],
+        [96, 1400, 700],
+        [96, 3200, 100],
+    ];
     for (isa, [m, k, n]) in Isa::available().into_iter().flat_map(|isa| sizes.map(|sizes| (isa, sizes))) {
         let wave = |len: usize| (0..len).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
         let (a, b, bias) = (wave(m * k), wave(k * n), wave(n));
@@ -131,7 +143,7 @@ fn bits_do_not_depend_on_the_number_of_threads_nor_on_layouts() {
         };
         for accumulate in [false, true] {
             let expected = product(accumulate, 1, [false; 2]);
-            for (threads, layouts) in [(1, 3), (2, 0), (2, 1), (2, 2), (2, 3), (3, 1), (5, 1)] {
+            for (threads, layouts) in [(1, 3), (2, 0), (2, 1), (2, 2), (2, 3), (3, 1), (4, 1), (8, 1)] {
                 let found = product(accumulate, threads, [layouts & 1 > 0, layouts & 2 > 0]);
                 assert!(found == expected, "{isa:?}, {m} x {k} x {n}, {threads} threads, layouts {layouts}");
             }
@@ -145,7 +157,7 @@ fn threads_share_out_what_they_have_written() {
     let columns = |height| Mat { data: &[0.0; 1][..], row_stride: 1, col_stride: height };
     let cut = |sizes: [usize; 3], a, b| {
         let units = [sizes[0].div_ceil(14), sizes[2].div_ceil(32)];
-        panels::cut(sizes, units, a, b, false, false)
+        panels::cut(sizes, units, [a, b], false, 2)
     };
     // A layer of few examples and its gradients: rows of the weight.
     assert_eq!(cut([64, 784, 512], rows(784), columns(784)), Cut::Columns);

@@ -1,7 +1,7 @@
 //! Batch norm over `[batch, channels, length]`: every channel has its own mean and variance.
 
 use super::super::gemm::Shared;
-use super::super::parallel::{GRAIN, per_task, tasks};
+use super::super::parallel::{per_task, tasks};
 use super::super::simd::{Isa, isa, simd};
 use super::{LANES, add_row, add_rows, total};
 use crate::element::Float;
@@ -121,7 +121,7 @@ impl Batch {
     /// Calls `f` for pieces of the channels, in parallel where that pays; no sum crosses from one channel to another.
     fn for_channels(self, f: impl Fn(Range<usize>) + Sync + Send) {
         let piece = per_task(self.channels, self.count());
-        tasks(self.channels.div_ceil(piece), self.numel() > GRAIN, |i| {
+        tasks(self.channels.div_ceil(piece), true, |i| {
             f(i * piece..((i + 1) * piece).min(self.channels));
         });
     }

@@ -2,7 +2,7 @@
 
 use super::super::gemm::Shared;
 use super::super::lanes::{fold, sums};
-use super::super::parallel::{GRAIN, per_task, tasks};
+use super::super::parallel::{per_task, tasks};
 use super::super::reduce::reduce;
 use super::super::simd::{isa, simd};
 use crate::element::Float;
@@ -84,7 +84,7 @@ pub fn forward<T: Float>(
     }
     let (isa, piece) = (isa(), per_task(rows, size));
     let (y, statistics) = (Shared::new(y), Shared::new(statistics));
-    tasks(rows.div_ceil(piece), rows * size > GRAIN, |i| {
+    tasks(rows.div_ceil(piece), true, |i| {
         let (first, count) = (i * piece, piece.min(rows - i * piece));
         // SAFETY: each row is in one piece.
         let (y, statistics) = unsafe {
@@ -137,7 +137,7 @@ pub fn backward<T: Float>(
     let mut parts = vec![T::ZERO; if parameters.is_some() { blocks * 2 * size } else { 0 }];
     let (isa, collecting) = (isa(), parameters.is_some());
     let (dx, shared) = (dx.map(Shared::new), Shared::new(&mut parts));
-    tasks(blocks, rows * size > GRAIN, |i| {
+    tasks(blocks, true, |i| {
         for at in i * block..((i + 1) * block).min(rows) {
             let (x, grad) = (&x[at * size..][..size], &grad[at * size..][..size]);
             let [mean, left, rstd] = statistics[at];
