@@ -301,9 +301,6 @@ pub fn copy_strided<T: Element>(dims: &[usize], x: View<T>, y: &mut [T]) {
     let n = output_len(dims, y.len());
     x.check(dims);
     if let Some(x) = x.contiguous(dims, n) {
-        if n <= GRAIN {
-            return y.copy_from_slice(x);
-        }
         return pieces_mut(y, |start, y| y.copy_from_slice(&x[start..start + y.len()]));
     }
     let out = Output(y.as_mut_ptr());

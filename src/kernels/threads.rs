@@ -134,11 +134,14 @@ struct Job {
 }
 
 impl Job {
+    fn helpers(&self) -> &[&'static Helper] {
+        // SAFETY: they are held until the job is done.
+        unsafe { &*self.helpers }
+    }
+
     /// The parts of every thread, those of the one that shares out first.
-    fn all(&self) -> impl Iterator<Item = &Parts> + Clone {
-        // SAFETY: the helpers are held until the job is done.
-        let helpers = unsafe { &*self.helpers };
-        std::iter::once(&self.own).chain(helpers.iter().map(|helper| &helper.parts))
+    fn all(&self) -> impl Iterator<Item = &Parts> {
+        std::iter::once(&self.own).chain(self.helpers().iter().map(|helper| &helper.parts))
     }
 
     fn share(&self, parts: u32) {
@@ -275,7 +278,7 @@ pub(super) fn share_out(parts: usize, work: &(dyn Fn(usize) + Sync)) {
     let job = Job { work, own: Parts::default(), helpers: asked, left: AtomicUsize::new(0), panic: Mutex::new(None) };
     job.share(parts as u32);
     {
-        let mut end = End { job: &job, asked, panicking: true };
+        let mut end = End { job: &job, panicking: true };
         AT_WORK.set(true);
         asked.iter().for_each(|helper| helper.give(&job));
         job.run(&job.own, 0);
@@ -291,7 +294,6 @@ pub(super) fn share_out(parts: usize, work: &(dyn Fn(usize) + Sync)) {
 /// Takes the job back from those who have not come, and waits for the others; also when the caller's own part panics.
 struct End<'a> {
     job: &'a Job,
-    asked: &'a [&'static Helper],
     /// The caller's own part has not come to its end.
     panicking: bool,
 }
@@ -302,7 +304,7 @@ impl Drop for End<'_> {
         if self.panicking {
             self.job.clear();
         }
-        let came = self.asked.iter().filter(|helper| helper.take().is_none()).count();
+        let came = self.job.helpers().iter().filter(|helper| helper.take().is_none()).count();
         let mut looks = 0_u32;
         while self.job.left.load(Ordering::Acquire) < came {
             looks += 1;

@@ -2,7 +2,7 @@
 
 use super::super::gemm::Shared;
 use super::super::lanes::{fold, sums};
-use super::super::parallel::{per_task, tasks};
+use super::super::parallel::{chunk_pairs_mut, per_task, tasks};
 use super::super::reduce::reduce;
 use super::super::simd::{isa, simd};
 use crate::element::Float;
@@ -83,17 +83,8 @@ pub fn forward<T: Float>(
         return statistics.fill([T::ZERO; 3]);
     }
     let (isa, piece) = (isa(), per_task(rows, size));
-    let (y, statistics) = (Shared::new(y), Shared::new(statistics));
-    tasks(rows.div_ceil(piece), true, |i| {
-        let (first, count) = (i * piece, piece.min(rows - i * piece));
-        // SAFETY: each row is in one piece.
-        let (y, statistics) = unsafe {
-            (
-                std::slice::from_raw_parts_mut(y.at(first * size), count * size),
-                std::slice::from_raw_parts_mut(statistics.at(first), count),
-            )
-        };
-        normalize(isa, &x[first * size..][..count * size], size, weight, bias, eps, y, statistics);
+    chunk_pairs_mut((y, piece * size), (statistics, piece), |i, y, statistics| {
+        normalize(isa, &x[i * piece * size..][..y.len()], size, weight, bias, eps, y, statistics);
     });
 }
 
