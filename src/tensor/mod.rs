@@ -129,7 +129,10 @@ impl<T: Element> Tensor<T> {
     /// The same values in row-major order, without a tape entry; a copy only where they do not stand so already.
     #[inline(never)]
     pub(crate) fn packed(&self) -> Tensor<T> {
-        if self.is_contiguous() { self.detached() } else { self.map_to(|x| x) }
+        if self.is_contiguous() {
+            return self.detached();
+        }
+        Tensor::build(self.dims(), |y| elementwise::copy_strided(self.shape(), self.view(), y))
     }
 
     /// The same values without the tape entry.
