@@ -3,6 +3,7 @@
 
 use super::tile::{Rows, Squares, Strip, Tile, Transpose};
 use super::vector::{Arithmetic, Vector};
+use crate::kernels::prefetch;
 
 // SAFETY (of the functions here): the caller of `Kernels::tile` vouches for the pointers, and each instance is only
 // reached through the table of an instruction set that was detected.
@@ -130,6 +131,11 @@ pub(super) unsafe fn strip<V: Vector>(s: &Strip<V::T>) {
     }
 }
 
+/// Distance between rows from which on the processor does not find the next ones by itself: each lies on a page of its own.
+const FAR: usize = 1024;
+/// How many rows ahead such rows are requested, also beyond the last: the next block tends to begin there.
+const AHEAD: usize = 24;
+
 #[inline(always)]
 pub(super) unsafe fn transpose<V: Vector>(t: &Transpose<V::T>) {
     let (rows, columns, square) = (t.rows, t.columns, V::SQUARE);
@@ -143,10 +149,19 @@ pub(super) unsafe fn transpose<V: Vector>(t: &Transpose<V::T>) {
             }
             return;
         }
-        // Row by row of the result, whose lines are then written once. The last squares overlap those before and write the
-        // same again.
-        for j in (0..columns).step_by(square).map(|j| j.min(columns - square)) {
-            for i in (0..rows).step_by(square).map(|i| i.min(rows - square)) {
+        // Where lines lie far apart, they may share a set of the first-level cache: those of the side that is further apart are
+        // done with before the next ones come. The last squares overlap those before and write the same again.
+        let by_rows = t.from_stride >= t.to_stride;
+        let (lines, line) = if by_rows { (rows, columns) } else { (columns, rows) };
+        for i in (0..lines).step_by(square) {
+            if by_rows && t.from_stride >= FAR {
+                for k in i + AHEAD..i + AHEAD + square {
+                    prefetch::line(t.from.wrapping_add(k * t.from_stride).cast());
+                }
+            }
+            for j in (0..line).step_by(square) {
+                let (i, j) = (i.min(lines - square), j.min(line - square));
+                let (i, j) = if by_rows { (i, j) } else { (j, i) };
                 V::turn(t.from.add(i * t.from_stride + j), t.from_stride, t.to.add(j * t.to_stride + i), t.to_stride);
             }
         }
