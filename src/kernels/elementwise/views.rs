@@ -1,7 +1,9 @@
-//! Element-wise loops over views: tiles of the operands are brought into contiguous order, in the first-level cache, and the
-//! loops of contiguous pieces run on them. One traversal serves every function, and no function is compiled once per layout.
+//! Element-wise loops over views: where rows of an operand are short, or not adjacent elements, its tiles are brought into
+//! contiguous order, in the first-level cache, and the loops of contiguous pieces run on them. One traversal serves every
+//! function, and no function is compiled once per layout.
 
 use super::super::parallel::pieces_mut;
+use super::super::prefetch;
 use super::super::strided::{MAX_RANK, TILE, Tile, View, copy_tile, for_tiles, row_major};
 use super::{Loop1, Loop2, Loop3, loop1, loop2, loop3, run1, run2, run3};
 use crate::element::Element;
@@ -13,13 +15,26 @@ struct Output<T>(*mut T);
 // SAFETY: tiles cover every output element once, so no element is reached from two threads.
 unsafe impl<T: Send> Sync for Output<T> {}
 
-/// Whether the rows of a tile follow each other in the output without gaps.
-#[inline]
-fn joined<const N: usize>(tile: &Tile<N>) -> bool {
-    tile.rows == 1 || tile.steps[N - 1].0 == tile.cols
+/// Columns from which on a row is worth a call of the loop for itself, rather than a copy beside the others.
+const OWN_ROW: usize = 64;
+
+/// An operand of a tile: rows of adjacent elements, `step` apart.
+#[derive(Clone, Copy)]
+struct Rows<'a, T> {
+    data: &'a [T],
+    step: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// `len` elements from the start of row `row` on.
+    #[inline]
+    fn get(self, row: usize, len: usize) -> &'a [T] {
+        &self.data[row * self.step..][..len]
+    }
 }
 
 /// Room for one operand of a tile, in contiguous order.
+#[repr(align(64))]
 struct Scratch<T>(MaybeUninit<[T; TILE]>);
 
 impl<T: Copy> Scratch<T> {
@@ -28,23 +43,30 @@ impl<T: Copy> Scratch<T> {
         Scratch(MaybeUninit::uninit())
     }
 
-    /// Operand `o` of the tile, row by row: where it lies in memory when that is contiguous, else copied here.
+    /// Operand `o` of the tile: where it lies in memory, if its rows lie together or are long; else copied here.
     ///
     /// # Safety
     /// The tile must lie in `data`.
     #[inline]
-    unsafe fn fetch<'a, const N: usize>(&'a mut self, data: &'a [T], tile: &Tile<N>, o: usize) -> &'a [T] {
+    unsafe fn fetch<'a, const N: usize>(&'a mut self, data: &'a [T], tile: &Tile<N>, o: usize) -> Rows<'a, T> {
         let (steps, len) = (tile.steps[o], tile.rows * tile.cols);
         debug_assert!(len <= TILE);
+        if tile.cols == 1 || steps.1 == 1 {
+            if tile.rows == 1 || steps.0 == tile.cols {
+                return Rows { data: &data[tile.offsets[o]..][..len], step: tile.cols };
+            }
+            if tile.cols >= OWN_ROW {
+                let data = &data[tile.offsets[o]..];
+                // They come while another operand is brought into order.
+                (0..tile.rows).for_each(|row| prefetch::request_beyond(data.as_ptr(), row * steps.0, tile.cols));
+                return Rows { data, step: steps.0 };
+            }
+        }
         // SAFETY: the tile lies in `data`, and at most `TILE` elements are written; those `len` are then initialised.
         unsafe {
-            let x = data.as_ptr().add(tile.offsets[o]);
-            if (tile.cols == 1 || steps.1 == 1) && (tile.rows == 1 || steps.0 == tile.cols) {
-                return std::slice::from_raw_parts(x, len);
-            }
             let y = self.0.as_mut_ptr().cast::<T>();
-            copy_tile(x, steps, y, tile.cols, tile.rows, tile.cols);
-            std::slice::from_raw_parts(y, len)
+            copy_tile(data.as_ptr().add(tile.offsets[o]), steps, y, tile.cols, tile.rows, tile.cols);
+            Rows { data: std::slice::from_raw_parts(y, len), step: tile.cols }
         }
     }
 }
@@ -58,15 +80,17 @@ fn output_len(dims: &[usize], len: usize) -> usize {
     n
 }
 
-/// Runs `row(y, start, end)` on the pieces of a tile's output: `start..end` are places in the fetched operands.
+/// Runs `run(y, row)` on the pieces of a tile's output, each of which begins with that row: on all of them at once where the
+/// rows of the output and of all operands, whose `steps` these are, lie together.
 #[inline(always)]
-fn for_rows<T, const N: usize>(out: &Output<T>, tile: &Tile<N>, mut row: impl FnMut(&mut [T], usize, usize)) {
-    let (rows, cols) = if joined(tile) { (1, tile.rows * tile.cols) } else { (tile.rows, tile.cols) };
-    for r in 0..rows {
+fn for_rows<T, const N: usize>(out: &Output<T>, tile: &Tile<N>, steps: &[usize], mut run: impl FnMut(&mut [T], usize)) {
+    let step = tile.steps[N - 1].0;
+    let joined = tile.rows == 1 || step == tile.cols && steps.iter().all(|&step| step == tile.cols);
+    let (rows, cols) = if joined { (1, tile.rows * tile.cols) } else { (tile.rows, tile.cols) };
+    for row in 0..rows {
         // SAFETY: `for_tiles` covers the output's elements once, and each of the tile's rows is taken once here.
-        let y =
-            unsafe { std::slice::from_raw_parts_mut(out.0.add(tile.offsets[N - 1] + r * tile.steps[N - 1].0), cols) };
-        row(y, r * cols, r * cols + cols);
+        let y = unsafe { std::slice::from_raw_parts_mut(out.0.add(tile.offsets[N - 1] + row * step), cols) };
+        run(y, row);
     }
 }
 
@@ -115,7 +139,7 @@ pub(crate) fn run1_strided<T: Element, U: Element>(dims: &[usize], x: View<T>, y
         let mut scratch = Scratch::new();
         // SAFETY: `check` found every element of the view in its data.
         let x = unsafe { scratch.fetch(x.data, &tile, 0) };
-        for_rows(&out, &tile, |y, start, end| run(&x[start..end], y));
+        for_rows(&out, &tile, &[x.step], |y, row| run(x.get(row, y.len()), y));
     });
 }
 
@@ -151,7 +175,7 @@ pub(crate) fn run2_strided<T: Element, U: Element, V: Element>(
         let (mut scratch_a, mut scratch_b) = (Scratch::new(), Scratch::new());
         // SAFETY: `check` found every element of the views in their data.
         let (a, b) = unsafe { (scratch_a.fetch(a.data, &tile, 0), scratch_b.fetch(b.data, &tile, 1)) };
-        for_rows(&out, &tile, |y, start, end| run(&a[start..end], &b[start..end], y));
+        for_rows(&out, &tile, &[a.step, b.step], |y, row| run(a.get(row, y.len()), b.get(row, y.len()), y));
     });
 }
 
@@ -191,8 +215,9 @@ fn run3_strided<T: Element, U: Element, V: Element, W: Element>(
         // SAFETY: `check` found every element of the views in their data.
         let (a, b, c) =
             unsafe { (room_a.fetch(a.data, &tile, 0), room_b.fetch(b.data, &tile, 1), room_c.fetch(c.data, &tile, 2)) };
-        for_rows(&out, &tile, |y, start, end| {
-            run(&a[start..end], &b[start..end], &c[start..end], y);
+        for_rows(&out, &tile, &[a.step, b.step, c.step], |y, row| {
+            let len = y.len();
+            run(a.get(row, len), b.get(row, len), c.get(row, len), y);
         });
     });
 }
