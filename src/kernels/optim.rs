@@ -53,19 +53,13 @@ simd! {
         }
     }
 
-    fn adam_loop[T: Float](p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], c: [T; 7]) {
-        let [step_size, take1, keep2, take2, over_correction, eps, l2] = c;
+    fn adam_loop[T: Float](p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], c: [T; 8]) {
+        let [step_size, take1, keep2, take2, over_correction, eps, l2, shrink] = c;
         for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
             let g = g + l2 * *p;
             *m = *m + take1 * (g - *m);
             *v = keep2 * *v + take2 * g * g;
-            *p = *p - step_size * *m / (v.sqrt() * over_correction + eps);
-        }
-    }
-
-    fn shrink_loop[T: Float](p: &mut [T], by: T) {
-        for p in p {
-            *p = *p * by;
+            *p = *p * shrink - step_size * *m / (v.sqrt() * over_correction + eps);
         }
     }
 }
@@ -108,8 +102,8 @@ pub fn adam<T: Float>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: Adam
     assert!(p.len() == g.len() && p.len() == m.len() && p.len() == v.len(), "adam: lengths differ");
     let isa = isa();
     let [beta1, beta2] = step.betas;
-    let c = [step.step_size, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 / step.correction, step.eps, step.l2].map(T::of);
-    let shrink = (step.shrink != 1.0).then(|| T::of(step.shrink));
+    let AdamStep { step_size, correction, eps, l2, shrink, .. } = step;
+    let c = [step_size, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 / correction, eps, l2, shrink].map(T::of);
     // With the state there are twice as many operands as elsewhere.
     let requests = requests_pay(2 * p.len());
     let (n, p, m, v) = (p.len(), Shared::new(p), Shared::new(m), Shared::new(v));
@@ -120,9 +114,6 @@ pub fn adam<T: Float>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: Adam
         let g = &g[i * piece..][..p.len()];
         in_steps(requests, p.len(), &[Stream::of(p), Stream::of(g), Stream::of(m), Stream::of(v)], &mut |range| {
             let (p, m, v) = (&mut p[range.clone()], &mut m[range.clone()], &mut v[range.clone()]);
-            if let Some(by) = shrink {
-                shrink_loop(isa, p, by);
-            }
             adam_loop(isa, p, &g[range], m, v, c);
         });
     });
