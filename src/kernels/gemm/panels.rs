@@ -13,6 +13,8 @@ const TILES: usize = 18;
 const PANELS: usize = 16;
 /// Panels that are packed at once, where only one block reads them.
 const GROUP: usize = 4;
+/// The distance up to which rows of A are read where they lie: those of a tile share few sets of the first-level cache.
+const NEAR: usize = 512;
 /// Numbers of B that are packed at most before they are used.
 const PACKED: usize = 1 << 20;
 
@@ -219,12 +221,12 @@ impl<T: Float> Product<'_, T> {
         for k_block in 0..k_blocks {
             let ks = part(self.k, k_blocks, 1, k_block);
             let a = self.a.from(rows.start, ks.start);
-            if columns.len() <= 2 * width {
+            let by_rows = a.col_stride <= a.row_stride;
+            if columns.len() <= 2 * width || by_rows && a.row_stride <= NEAR {
                 self.panels(rows.clone(), columns.clone(), ks, a, packed, c);
                 continue;
             }
             // Rows of A at large distances share sets of the caches, and lie on a page each: many panels read a copy.
-            let by_rows = a.col_stride <= a.row_stride;
             let (lines, line) = if by_rows { (rows.len(), ks.len()) } else { (ks.len(), rows.len()) };
             let stride = line.next_multiple_of(LINE) + LINE;
             scratch(lines * stride, |copy: &mut [T]| {
