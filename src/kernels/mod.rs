@@ -19,6 +19,7 @@ pub mod math;
 pub mod norm;
 pub mod optim;
 pub mod parallel;
+pub mod pick;
 pub mod pool;
 mod prefetch;
 mod processor;

@@ -3,26 +3,20 @@
 use super::view::{Back, view_op};
 use crate::autograd::{Pull, record_op};
 use crate::element::{Element, Float};
-use crate::shape::{Shape, axis, ensure, fail};
+use crate::kernels::parallel;
+use crate::kernels::pick::{self, Picks};
+use crate::shape::{Layout, Shape, axis, ensure, fail};
 use crate::tensor::Tensor;
 
-/// Index `i` counted from the front, checked against a size.
+/// The places that the indices name in a dimension of a size.
 #[track_caller]
-#[inline]
-fn checked(op: &str, i: i64, size: usize) -> usize {
-    let place = if i < 0 { i + size as i64 } else { i };
-    if !(0..size as i64).contains(&place) {
-        fail(format!("{op}: index {i} is out of range for a dimension of size {size}"));
-    }
-    place as usize
-}
-
-/// [`checked`] for all elements.
-#[track_caller]
-fn all_checked(op: &str, index: &Tensor<i64>, size: usize) -> Vec<usize> {
-    let mut places = Vec::with_capacity(index.numel());
-    for &i in index.packed().elements() {
-        places.push(checked(op, i, size));
+fn places(op: &str, index: &[i64], size: usize) -> Vec<usize> {
+    let mut places = Vec::with_capacity(index.len());
+    for &i in index {
+        let Some(place) = pick::place(i, size) else {
+            fail(format!("{op}: index {i} is out of range for a dimension of size {size}"));
+        };
+        places.push(place);
     }
     places
 }
@@ -39,43 +33,26 @@ impl<T: Element> Tensor<T> {
             format!("index_select: the index has shape {:?}, expected one dimension", index.shape())
         });
         let (_, size, inner) = cut(self.shape(), dim);
-        let places = all_checked("index_select", index, size);
+        let places = places("index_select", index.packed().elements(), size);
         let mut shape = self.dims();
         shape[dim] = places.len();
         let x = self.packed();
-        Tensor::build(shape, |y| {
-            let rows = y.chunks_mut((places.len() * inner).max(1));
-            for (y, x) in rows.zip(x.elements().chunks((size * inner).max(1))) {
-                for (y, &place) in y.chunks_mut(inner.max(1)).zip(&places) {
-                    y.copy_from_slice(&x[place * inner..][..inner]);
-                }
-            }
-        })
+        Tensor::build(shape, |y| pick::select(&places, [size, inner], x.elements(), y))
     }
 
     /// The largest common part: `index` may be smaller than this tensor outside `dim`.
     #[track_caller]
-    fn gather_places(&self, op: &str, dim: usize, index: &Tensor<i64>) -> Vec<usize> {
+    fn picking<R>(&self, op: &str, dim: usize, index: &Tensor<i64>, run: impl FnOnce(&Picks) -> (R, bool)) -> R {
         let (shape, wanted) = (self.shape(), index.shape());
         let fits = wanted.len() == shape.len() && (0..shape.len()).all(|d| d == dim || wanted[d] <= shape[d]);
         ensure(fits, || format!("{op}: {shape:?}: an index of shape {wanted:?} does not fit along dimension {dim}"));
-        let strides = crate::shape::Layout::contiguous(self.dims());
-        let strides = strides.strides();
-        let index = index.packed();
-        let mut at = vec![0; wanted.len()];
-        let mut places = Vec::with_capacity(index.numel());
-        for &i in index.elements() {
-            let place = checked(op, i, shape[dim]);
-            places.push((0..at.len()).map(|d| strides[d] * if d == dim { place } else { at[d] }).sum());
-            for d in (0..at.len()).rev() {
-                at[d] += 1;
-                if at[d] < wanted[d] {
-                    break;
-                }
-                at[d] = 0;
-            }
+        let (index, layout) = (index.packed(), Layout::contiguous(self.dims()));
+        let index = index.elements();
+        let (result, good) = run(&Picks { index, dims: wanted, dim, sizes: shape, strides: layout.strides() });
+        if !good {
+            places(op, index, shape[dim]);
         }
-        places
+        result
     }
 }
 
@@ -102,11 +79,10 @@ impl<T: Element> Tensor<T> {
     #[inline(never)]
     pub fn gather(&self, dim: isize, index: &Tensor<i64>) -> Tensor<T> {
         let dim = axis("gather", self.shape(), dim);
-        let places = self.gather_places("gather", dim, index);
         let x = self.packed();
-        let y = Tensor::build(index.dims(), |y| {
-            let x = x.elements();
-            y.iter_mut().zip(&places).for_each(|(y, &place)| *y = x[place]);
+        let y = self.picking("gather", dim, index, |picks| {
+            let mut good = true;
+            (Tensor::build(index.dims(), |y| good = pick::gather(picks, x.elements(), y)), good)
         });
         view_op("gather", self, y, Gathered { dim, index: index.clone(), shape: self.dims() })
     }
@@ -139,19 +115,23 @@ impl<T: Float> Tensor<T> {
     /// [`Tensor::index_select`].
     #[track_caller]
     fn index_add_to(&self, dim: usize, index: &Tensor<i64>, size: usize) -> Tensor<T> {
-        let (_, count, inner) = cut(self.shape(), dim);
-        let places = all_checked("index_add", index, size);
+        let (outer, count, inner) = cut(self.shape(), dim);
+        let places = places("index_add", index.packed().elements(), size);
         let mut shape = self.dims();
         shape[dim] = size;
         let x = self.packed();
         let y = Tensor::build(shape, |y| {
-            y.fill(T::ZERO);
-            let rows = y.chunks_mut((size * inner).max(1));
-            for (y, x) in rows.zip(x.elements().chunks((count * inner).max(1))) {
-                for (x, &place) in x.chunks(inner.max(1)).zip(&places) {
-                    y[place * inner..][..inner].iter_mut().zip(x).for_each(|(y, &x)| *y += x);
+            let (from, to) = (count * inner, size * inner);
+            // Slices do not meet.
+            parallel::chunks_mut(y, to * parallel::per_task(outer, from), |start, y| {
+                y.fill(T::ZERO);
+                for (i, y) in y.chunks_mut(to).enumerate() {
+                    let x = &x.elements()[(start / to + i) * from..][..from];
+                    for (x, &place) in x.chunks(inner).zip(&places) {
+                        y[place * inner..][..inner].iter_mut().zip(x).for_each(|(y, &x)| *y += x);
+                    }
                 }
-            }
+            });
         });
         record_op("index_add", y, [self], || {
             let index = index.clone();
@@ -172,11 +152,9 @@ impl<T: Float> Tensor<T> {
         ensure(index.shape() == source.shape(), || {
             format!("scatter_add: the index has shape {:?}, the source {:?}", index.shape(), source.shape())
         });
-        let places = self.gather_places("scatter_add", dim, index);
         let mut y = self.map_to(|x| x);
-        let source_packed = source.packed();
-        let out = y.get_mut().expect("the only handle: just made");
-        places.iter().zip(source_packed.elements()).for_each(|(&place, &x)| out[place] += x);
+        let (from, to) = (source.packed(), y.get_mut().expect("the only handle: just made"));
+        self.picking("scatter_add", dim, index, |picks| ((), pick::scatter_add(picks, from.elements(), to)));
         record_op("scatter_add", y, [self, source], || {
             let index = index.clone();
             move |pull: Pull<T>| {
