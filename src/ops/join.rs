@@ -2,6 +2,7 @@
 
 use crate::autograd::{Pull, record_many, same};
 use crate::element::{DType, Element, Float};
+use crate::kernels::parallel;
 use crate::shape::{axis, ensure};
 use crate::tensor::Tensor;
 use std::any::Any as Dynamic;
@@ -33,17 +34,9 @@ pub fn cat<T: Element>(tensors: &[&Tensor<T>], dim: isize) -> Tensor<T> {
     let inner: usize = shape[dim + 1..].iter().product();
     let row = shape[dim] * inner;
     let y = Tensor::build(shape, |y| {
-        let mut start = 0;
-        for x in tensors {
-            let x = x.packed();
-            let part = x.shape()[dim] * inner;
-            if part > 0 {
-                for (y, x) in y.chunks_mut(row).zip(x.elements().chunks(part)) {
-                    y[start..][..part].copy_from_slice(x);
-                }
-            }
-            start += part;
-        }
+        let parts: Vec<_> = tensors.iter().map(|x| x.packed()).filter(|x| x.numel() > 0).collect();
+        let parts: Vec<_> = parts.iter().map(|x| (x.elements(), x.shape()[dim] * inner)).collect();
+        join(&parts, row, y);
     });
     if tensors.iter().all(|x| x.entry.is_none()) {
         return y;
@@ -52,6 +45,34 @@ pub fn cat<T: Element>(tensors: &[&Tensor<T>], dim: isize) -> Tensor<T> {
         DType::F32 => recorded::<f32, T>(tensors, y, dim),
         _ => recorded::<f64, T>(tensors, y, dim),
     }
+}
+
+/// Rows of `y`, put together from as long rows of all parts.
+fn join<T: Element>(parts: &[(&[T], usize)], row: usize, y: &mut [T]) {
+    if y.len() == row {
+        // One row: threads share each part.
+        let mut rest = y;
+        for (x, len) in parts {
+            let part = rest.split_off_mut(..*len).expect("the sum of the lengths");
+            parallel::pieces_mut(part, |start, y| y.copy_from_slice(&x[start..][..y.len()]));
+        }
+        return;
+    }
+    let rows = parallel::per_task(y.len() / row.max(1), row);
+    parallel::chunks_mut(y, rows * row, |start, y| {
+        let mut column = 0;
+        for (x, len) in parts {
+            let x = &x[start / row * len..];
+            if *len == 1 {
+                y[column..].iter_mut().step_by(row).zip(x).for_each(|(y, &x)| *y = x);
+            } else {
+                for (y, x) in y.chunks_mut(row).zip(x.chunks(*len)) {
+                    y[column..][..*len].copy_from_slice(x);
+                }
+            }
+            column += len;
+        }
+    });
 }
 
 #[track_caller]
@@ -91,4 +112,36 @@ pub fn stack<T: Element>(tensors: &[&Tensor<T>], dim: isize) -> Tensor<T> {
     });
     let wide: Vec<Tensor<T>> = tensors.iter().map(|x| x.unsqueeze(dim)).collect();
     cat(&wide.iter().collect::<Vec<_>>(), dim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::parallel::with_num_threads;
+
+    /// Parts of one number and of many, in one row and in many, enough of each for several threads.
+    #[test]
+    fn long_parts_stand_beside_each_other_on_any_number_of_threads() {
+        for (rows, sizes) in
+            [(1, vec![50_000, 3, 40_001]), (50_000, vec![1, 1]), (40_000, vec![2, 0, 1]), (300, vec![200, 57])]
+        {
+            let mut parts: Vec<Tensor<i64>> = Vec::new();
+            for (i, &size) in sizes.iter().enumerate() {
+                parts.push(Tensor::from_fn([rows, size], |e| (e * 10 + i) as i64));
+            }
+            let parts: Vec<&Tensor<i64>> = parts.iter().collect();
+            let mut expected = Vec::new();
+            for row in 0..rows {
+                for (i, &size) in sizes.iter().enumerate() {
+                    expected.extend((row * size..(row + 1) * size).map(|e| (e * 10 + i) as i64));
+                }
+            }
+            for threads in [1, 2, 3] {
+                assert!(
+                    with_num_threads(threads, || cat(&parts, 1)).to_vec() == expected,
+                    "{rows} {sizes:?} {threads}"
+                );
+            }
+        }
+    }
 }
