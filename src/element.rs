@@ -180,10 +180,26 @@ pub trait Float: Number + Neg<Output = Self> + crate::kernels::gemm::Gemm {
     /// `x^n`.
     fn powi(self, n: i32) -> Self;
 
-    /// `x^y` for a constant `y`.
+    /// `x^y` for a constant `y`; common ones are products and roots, as in PyTorch, and loops choose once.
     #[inline(always)]
     fn powf(self, y: f64) -> Self {
-        self.pow(Self::of(y))
+        if y == 1.0 {
+            self
+        } else if y == 2.0 {
+            self * self
+        } else if y == 3.0 {
+            self * self * self
+        } else if y == 0.5 {
+            self.sqrt()
+        } else if y == -0.5 {
+            self.sqrt().reciprocal()
+        } else if y == -1.0 {
+            self.reciprocal()
+        } else if y == -2.0 {
+            (self * self).reciprocal()
+        } else {
+            self.pow(Self::of(y))
+        }
     }
     /// The natural logarithm, under PyTorch's name.
     #[inline(always)]

@@ -285,6 +285,18 @@ mod tests {
     }
 
     #[test]
+    fn powers_that_are_products_or_roots_are_powers() {
+        let x: Vec<f32> = [1.5, -2.25, 0.7, 1e-20, 1e12, 0.0, f32::INFINITY, f32::NAN].repeat(5);
+        for exponent in [1.0, 2.0, 3.0, 0.5, -0.5, -1.0, -2.0, 0.0, 4.0, 2.5] {
+            for (x, y) in x.iter().zip(Tensor::from(x.clone()).powf(exponent).to_vec()) {
+                let expected = f64::from(*x).powf(exponent) as f32;
+                let close = (y - expected).abs() <= 3e-7 * expected.abs();
+                assert!(close || y == expected || y.is_nan() && expected.is_nan(), "{x}^{exponent}: {y} {expected}");
+            }
+        }
+    }
+
+    #[test]
     fn fused_multiply_adds_are_taken_where_there_are_any() {
         let x: Vec<f32> = (0..500).map(|i| i as f32 * 0.013 - 3.2).collect();
         let below: Vec<f32> = x.iter().map(|x| -x.abs()).collect();
