@@ -171,6 +171,13 @@ impl Rng {
         philox(halves(self.key), counter(self.stream, self.block.wrapping_add(index)))
     }
 
+    /// The generator as it will be when so many words have been drawn.
+    pub(crate) fn after(&self, words: u64) -> Rng {
+        let [key, stream, block, word] = self.position();
+        let word = word + words % 4;
+        Rng::at([key, stream, block.wrapping_add(words / 4 + word / 4), word % 4])
+    }
+
     /// Leaves out the rest of the current block and then `blocks` blocks, in constant time.
     ///
     /// A kernel that has drawn by [`Rng::block`] moves the generator past its draws with this.
@@ -321,6 +328,20 @@ mod tests {
         assert_eq!(rng.block(0), third);
         assert_eq!(rng.next_u64(), skipped.next_u64());
         assert_eq!(rng.position(), skipped.position());
+    }
+
+    #[test]
+    fn after_some_words_it_stands_where_drawing_them_leads() {
+        for begun in 0..6 {
+            let mut start = Rng::new(5);
+            (0..begun).for_each(|_| _ = start.next_u32());
+            let mut drawn = start.clone();
+            for words in 0..14 {
+                let mut after = start.after(words);
+                assert_eq!(after.position(), drawn.position(), "{begun} {words}");
+                assert_eq!(after.next_u32(), drawn.next_u32(), "{begun} {words}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a model owns: trainable parameters, and state that is saved but not trained.
 
 use crate::element::Float;
-use crate::rng::with_thread_rng;
+use crate::rng::{Rng, with_thread_rng};
 use crate::shape::ensure;
 use crate::tensor::Tensor;
 use std::ops::Deref;
@@ -63,12 +63,13 @@ impl<T: Float> Param<T> {
 
     /// Uniform values in `[-bound, bound)`, from the thread's generator.
     pub(super) fn uniform(shape: &[usize], bound: f64) -> Param<T> {
-        with_thread_rng(|rng| Param::new(Tensor::from_fn(shape, |_| T::of((2.0 * rng.uniform() - 1.0) * bound))))
+        let draw = |rng: &mut Rng| T::of((2.0 * rng.uniform() - 1.0) * bound);
+        with_thread_rng(|rng| Param::new(Tensor::drawn(shape, rng, 2, draw)))
     }
 
     /// Standard normal values, from the thread's generator.
     pub(super) fn normal(shape: &[usize]) -> Param<T> {
-        with_thread_rng(|rng| Param::new(Tensor::from_fn(shape, |_| T::of(rng.normal()))))
+        with_thread_rng(|rng| Param::new(Tensor::drawn(shape, rng, 4, |rng| T::of(rng.normal()))))
     }
 
     /// Every element the same.

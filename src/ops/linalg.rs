@@ -34,8 +34,15 @@ impl<T: Float> Tensor<T> {
     pub(crate) fn triangle(&self, op: &str, diagonal: isize, lower: bool) -> Tensor<T> {
         ensure(self.rank() >= 2, || format!("{op}: {:?}: expected at least two dimensions", self.shape()));
         let (rows, columns) = (self.size(-2), self.size(-1));
-        let inside = |i: isize, j: isize| if lower { j <= i + diagonal } else { j >= i + diagonal };
-        let mask = Tensor::from_fn([rows, columns], |e| inside((e / columns) as isize, (e % columns) as isize));
+        let mask = Tensor::build([rows, columns], |mask| {
+            for (i, row) in mask.chunks_mut(columns.max(1)).enumerate() {
+                // Up to here the lower triangle, or from here on the upper one.
+                let end = (i as isize).saturating_add(diagonal).saturating_add(lower.into());
+                let (before, after) = row.split_at_mut(end.clamp(0, columns as isize) as usize);
+                before.fill(lower);
+                after.fill(!lower);
+            }
+        });
         mask.choose(self, &Tensor::scalar(T::ZERO))
     }
 

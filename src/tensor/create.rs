@@ -2,6 +2,7 @@
 
 use super::{Tensor, count_message};
 use crate::element::{Element, Number};
+use crate::kernels::parallel::pieces_mut;
 use crate::rng::Rng;
 use crate::shape::{Layout, Shape, ensure};
 
@@ -34,7 +35,7 @@ impl<T: Element> Tensor<T> {
     /// ```
     #[track_caller]
     pub fn full(shape: impl Into<Shape>, value: T) -> Tensor<T> {
-        Tensor::build(shape, |y| y.fill(value))
+        Tensor::build(shape, |y| pieces_mut(y, |_, y| y.fill(value)))
     }
 
     /// A rank-0 tensor.
@@ -108,13 +109,33 @@ impl Tensor<f32> {
     /// Independent standard normal values, from the given generator.
     #[track_caller]
     pub fn randn_with(shape: impl Into<Shape>, rng: &mut Rng) -> Tensor {
-        Tensor::from_fn(shape, |_| rng.normal() as f32)
+        Tensor::drawn(shape, rng, 4, |rng| rng.normal() as f32)
     }
 
     /// Independent values uniform in `[0, 1)`, from the given generator.
     #[track_caller]
     pub fn rand_with(shape: impl Into<Shape>, rng: &mut Rng) -> Tensor {
-        Tensor::from_fn(shape, |_| rng.uniform_f32())
+        Tensor::drawn(shape, rng, 1, Rng::uniform_f32)
+    }
+}
+
+impl<T: Element> Tensor<T> {
+    /// Draws that each take as many `words` of the generator: those that it gives in order, on several threads.
+    pub(crate) fn drawn(
+        shape: impl Into<Shape>,
+        rng: &mut Rng,
+        words: u64,
+        draw: impl Fn(&mut Rng) -> T + Send + Sync,
+    ) -> Tensor<T> {
+        let from = rng.clone();
+        let y = Tensor::build(shape, |y| {
+            pieces_mut(y, |start, y| {
+                let mut rng = from.after(words * start as u64);
+                y.iter_mut().for_each(|y| *y = draw(&mut rng));
+            });
+        });
+        *rng = from.after(words * y.numel() as u64);
+        y
     }
 }
 
@@ -158,5 +179,29 @@ impl<T: Element> From<&[T]> for Tensor<T> {
 impl<T: Element> From<Vec<T>> for Tensor<T> {
     fn from(x: Vec<T>) -> Tensor<T> {
         Tensor::from_slice(&x, [x.len()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::parallel::with_num_threads;
+
+    #[test]
+    fn long_draws_are_those_of_the_generator_in_order_on_any_number_of_threads() {
+        const N: usize = (1 << 16) + 77;
+        let mut begun = Rng::new(3);
+        begun.next_u32();
+        let mut one_by_one = begun.clone();
+        let normal: Vec<f32> = (0..N).map(|_| one_by_one.normal() as f32).collect();
+        let uniform: Vec<f32> = (0..N).map(|_| one_by_one.uniform_f32()).collect();
+        for threads in [1, 2, 3] {
+            let mut rng = begun.clone();
+            with_num_threads(threads, || {
+                assert!(Tensor::randn_with(N, &mut rng).to_vec() == normal, "{threads} threads");
+                assert!(Tensor::rand_with(N, &mut rng).to_vec() == uniform, "{threads} threads");
+            });
+            assert_eq!(rng.next_u64(), one_by_one.clone().next_u64());
+        }
     }
 }
