@@ -3,6 +3,9 @@
 
 use super::gemm::transpose_at;
 use super::parallel::{GRAIN, tasks};
+use super::simd::{isa, simd};
+use crate::element::Element;
+use std::mem::MaybeUninit;
 
 /// The largest number of dims that a strided kernel takes.
 pub const MAX_RANK: usize = 8;
@@ -223,13 +226,21 @@ fn walk<const N: usize>(
     }
 }
 
+simd! {
+    fn fill[T: Element](y: &mut [MaybeUninit<T>], value: T) {
+        for y in y {
+            y.write(value);
+        }
+    }
+}
+
 /// Copies a tile of `x` to rows of `cols` elements that lie `step` apart.
 ///
 /// # Safety
 /// `x` must be readable at `row * steps.0 + col * steps.1` for every row and column, `y` writable at
 /// `row * step + col`, and the two must not overlap.
 #[inline]
-pub(super) unsafe fn copy_tile<T: Copy>(
+pub(super) unsafe fn copy_tile<T: Element>(
     x: *const T,
     steps: (usize, usize),
     y: *mut T,
@@ -246,11 +257,9 @@ pub(super) unsafe fn copy_tile<T: Copy>(
                 }
             }
             (_, 0) => {
+                let isa = isa();
                 for row in 0..rows {
-                    let value = *x.add(row * steps.0);
-                    for col in 0..cols {
-                        y.add(row * step + col).write(value);
-                    }
+                    fill(isa, std::slice::from_raw_parts_mut(y.add(row * step).cast(), cols), *x.add(row * steps.0));
                 }
             }
             (1, across) if matches!(size_of::<T>(), 4 | 8) => transpose_at(x, across, [cols, rows], y, step),

@@ -37,7 +37,7 @@ impl<'a, T> Rows<'a, T> {
 #[repr(align(64))]
 struct Scratch<T>(MaybeUninit<[T; TILE]>);
 
-impl<T: Copy> Scratch<T> {
+impl<T: Element> Scratch<T> {
     #[inline(always)]
     fn new() -> Self {
         Scratch(MaybeUninit::uninit())
