@@ -1,6 +1,7 @@
 //! Elements picked by indices along one dimension, and elements added where indices point.
 
 use super::parallel::{Shared, chunks_mut, per_task, tasks};
+use super::strided::{MAX_RANK, row_major};
 use crate::element::{Element, Float};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,48 +23,45 @@ pub struct Picks<'a> {
     pub dims: &'a [usize],
     /// The dimension along which they pick.
     pub dim: usize,
-    /// The shape of the array.
+    /// The shape of the array, in row-major order.
     pub sizes: &'a [usize],
-    /// Its strides.
-    pub strides: &'a [usize],
 }
 
 impl Picks<'_> {
-    /// Panics where a place could lie outside of `len` elements.
-    fn check(&self, len: usize) {
-        let Picks { index, dims, dim, sizes, strides } = *self;
+    /// The strides of the array; panics where a place could lie outside of `len` elements.
+    fn strides(&self, len: usize) -> [usize; MAX_RANK] {
+        let Picks { index, dims, dim, sizes } = *self;
         let rank = dims.len();
-        assert!(dim < rank && sizes.len() == rank && strides.len() == rank, "picks: ranks differ");
+        assert!(dim < rank && sizes.len() == rank && rank <= MAX_RANK, "picks: ranks differ");
         assert_eq!(index.len(), dims.iter().product::<usize>(), "picks: the number of indices");
         assert!((0..rank).all(|d| d == dim || dims[d] <= sizes[d]), "picks: {dims:?} of {sizes:?}");
-        if !sizes.contains(&0) {
-            let last: usize = sizes.iter().zip(strides).map(|(size, stride)| (size - 1) * stride).sum();
-            assert!(last < len, "picks: {sizes:?} of {len} elements");
-        }
-    }
-
-    /// The indices of a row, and where the array has what they pick from, before they count.
-    fn row(&self, row: usize) -> (&[i64], usize) {
-        let last = self.dims.len() - 1;
-        let (mut rest, mut start) = (row, 0);
-        for d in (0..last).rev() {
-            if d != self.dim {
-                start += rest % self.dims[d] * self.strides[d];
-            }
-            rest /= self.dims[d];
-        }
-        (&self.index[row * self.dims[last]..][..self.dims[last]], start)
+        assert_eq!(len, sizes.iter().product::<usize>(), "picks: the number of elements");
+        row_major(sizes)
     }
 
     /// Calls `f(i, place)` for the indices in some columns of a row; whether all of them name a place.
     #[inline(always)]
-    fn visit(&self, row: usize, columns: Range<usize>, mut f: impl FnMut(usize, usize)) -> bool {
-        let (index, start) = self.row(row);
-        let (size, stride) = (self.sizes[self.dim], self.strides[self.dim]);
-        let along = if self.dim + 1 == self.dims.len() { 0 } else { self.strides[self.dims.len() - 1] };
+    fn visit(
+        &self,
+        strides: &[usize; MAX_RANK],
+        row: usize,
+        columns: Range<usize>,
+        mut f: impl FnMut(usize, usize),
+    ) -> bool {
+        let last = self.dims.len() - 1;
+        let (mut rest, mut start) = (row, 0);
+        for d in (0..last).rev() {
+            if d != self.dim {
+                start += rest % self.dims[d] * strides[d];
+            }
+            rest /= self.dims[d];
+        }
+        let (size, stride) = (self.sizes[self.dim], strides[self.dim]);
+        let along = usize::from(self.dim < last);
+        let index = &self.index[row * self.dims[last]..][..self.dims[last]];
         let mut good = true;
-        for (i, &index) in index[columns.clone()].iter().enumerate().map(|(i, index)| (columns.start + i, index)) {
-            match place(index, size) {
+        for i in columns {
+            match place(index[i], size) {
                 Some(place) => f(i, start + place * stride + i * along),
                 None => good = false,
             }
@@ -77,7 +75,7 @@ impl Picks<'_> {
 /// # Panics
 /// When the sizes contradict each other.
 pub fn gather<T: Element>(picks: &Picks, x: &[T], y: &mut [T]) -> bool {
-    picks.check(x.len());
+    let strides = picks.strides(x.len());
     assert_eq!(y.len(), picks.index.len(), "gather: lengths differ");
     let length = picks.dims[picks.dims.len() - 1];
     if y.is_empty() {
@@ -86,7 +84,7 @@ pub fn gather<T: Element>(picks: &Picks, x: &[T], y: &mut [T]) -> bool {
     let bad = AtomicBool::new(false);
     chunks_mut(y, length * per_task(picks.index.len() / length, length), |start, y| {
         for (i, y) in y.chunks_mut(length).enumerate() {
-            if !picks.visit(start / length + i, 0..length, |i, place| y[i] = x[place]) {
+            if !picks.visit(&strides, start / length + i, 0..length, |i, place| y[i] = x[place]) {
                 bad.store(true, Ordering::Relaxed);
             }
         }
@@ -99,7 +97,7 @@ pub fn gather<T: Element>(picks: &Picks, x: &[T], y: &mut [T]) -> bool {
 /// # Panics
 /// When the sizes contradict each other.
 pub fn scatter_add<T: Float>(picks: &Picks, x: &[T], y: &mut [T]) -> bool {
-    picks.check(y.len());
+    let strides = picks.strides(y.len());
     assert_eq!(x.len(), picks.index.len(), "scatter_add: lengths differ");
     if x.is_empty() {
         return true;
@@ -111,8 +109,8 @@ pub fn scatter_add<T: Float>(picks: &Picks, x: &[T], y: &mut [T]) -> bool {
     let add = |rows: Range<usize>, columns: Range<usize>| {
         for row in rows {
             let x = &x[row * length..];
-            let good = picks.visit(row, columns.clone(), |i, place| {
-                // SAFETY: `check` found all places inside of `y`; no other task has this one.
+            let good = picks.visit(&strides, row, columns.clone(), |i, place| {
+                // SAFETY: by what `strides` has checked all places are inside of `y`; no other task has this one.
                 unsafe { *y.at(place) += x[i] }
             });
             if !good {
@@ -186,9 +184,9 @@ mod tests {
     fn elements_are_picked_and_added_where_the_indices_point() {
         for (sizes, dim, dims) in CASES {
             let [len, count] = [sizes, dims].map(|dims| dims.iter().product::<usize>());
-            let strides: Vec<usize> = (0..sizes.len()).map(|d| sizes[d + 1..].iter().product()).collect();
+            let strides = row_major(sizes);
             let index = indices(count, sizes[dim]);
-            let picks = Picks { index: &index, dims, dim, sizes, strides: &strides };
+            let picks = Picks { index: &index, dims, dim, sizes };
             let (x, source) = (noise(len, 1), noise(count, 2));
             let mut expected = [vec![0.0; count], x.clone()];
             for i in 0..count {
@@ -218,7 +216,7 @@ mod tests {
     fn an_index_that_names_no_place_is_found() {
         for wrong in [-4, 3, i64::MIN, i64::MAX] {
             let index = [0, 1, wrong, 2];
-            let picks = Picks { index: &index, dims: &[4], dim: 0, sizes: &[3], strides: &[1] };
+            let picks = Picks { index: &index, dims: &[4], dim: 0, sizes: &[3] };
             assert!(!gather(&picks, &[1.0; 3], &mut [0.0; 4]), "{wrong}");
             assert!(!scatter_add(&picks, &[1.0; 4], &mut [0.0; 3]), "{wrong}");
         }

@@ -5,7 +5,7 @@ use crate::autograd::{Pull, record_op};
 use crate::element::{Element, Float};
 use crate::kernels::parallel;
 use crate::kernels::pick::{self, Picks};
-use crate::shape::{Layout, Shape, axis, ensure, fail};
+use crate::shape::{Shape, axis, ensure, fail};
 use crate::tensor::Tensor;
 
 /// The places that the indices name in a dimension of a size.
@@ -40,17 +40,18 @@ impl<T: Element> Tensor<T> {
         Tensor::build(shape, |y| pick::select(&places, [size, inner], x.elements(), y))
     }
 
-    /// The largest common part: `index` may be smaller than this tensor outside `dim`.
+    /// Runs a kernel on what `index` picks along `dim`; in other dimensions it may be smaller than this tensor. The kernel tells
+    /// whether all indices name a place.
     #[track_caller]
     fn picking<R>(&self, op: &str, dim: usize, index: &Tensor<i64>, run: impl FnOnce(&Picks) -> (R, bool)) -> R {
         let (shape, wanted) = (self.shape(), index.shape());
         let fits = wanted.len() == shape.len() && (0..shape.len()).all(|d| d == dim || wanted[d] <= shape[d]);
         ensure(fits, || format!("{op}: {shape:?}: an index of shape {wanted:?} does not fit along dimension {dim}"));
-        let (index, layout) = (index.packed(), Layout::contiguous(self.dims()));
-        let index = index.elements();
-        let (result, good) = run(&Picks { index, dims: wanted, dim, sizes: shape, strides: layout.strides() });
+        let index = index.packed();
+        let (result, good) = run(&Picks { index: index.elements(), dims: wanted, dim, sizes: shape });
         if !good {
-            places(op, index, shape[dim]);
+            // It says which one.
+            places(op, index.elements(), shape[dim]);
         }
         result
     }
