@@ -12,6 +12,7 @@
 //! An output is always summed in the same order, so its bits depend on the sizes, the processor and the user's
 //! `WENGERT_CONV` alone.
 
+mod depthwise;
 mod direct;
 mod pass;
 mod pixels;
@@ -177,7 +178,7 @@ pub fn packs<T: Float>(conv: &Conv, halved: bool) -> Option<([usize; 5], usize)>
     let kernels = T::kernels(simd::isa());
     let few = conv.batch * conv.out_plane() <= FEW_PIXELS;
     let minimal = few && winograd::pays::<T>(conv, Goal::Output);
-    (minimal || few && (halved || !pixels::pays(conv, kernels.lanes))).then(|| {
+    (minimal || few && (halved || !depthwise::pays(conv) && !pixels::pays(conv, kernels.lanes))).then(|| {
         let name = match conv.kernel {
             _ if !minimal => 1,
             [3, 3] => 4,
@@ -218,6 +219,8 @@ pub fn forward<T: Float>(conv: &Conv, x: &[T], weight: Weights<T>, after: After<
     let isa = simd::isa();
     if winograd::pays::<T>(conv, Goal::Output) {
         winograd::run(isa, &Pass::forward(conv, x, weight, after), y);
+    } else if depthwise::pays(conv) {
+        depthwise::forward(isa, conv, x, weight.plain, after, y);
     } else if pixels::pays(conv, T::kernels(isa).lanes) {
         pixels::forward(isa, conv, x, weight.plain, after, y);
     } else {
@@ -294,6 +297,8 @@ pub fn grad_input<T: Float>(conv: &Conv, dy: &[T], weight: &[T], bias: Option<&[
     // With a few channels most lanes of the direct way would idle.
     if winograd::pays::<T>(conv, Goal::GradInput) {
         winograd::run(isa, &Pass::grad_input(conv, dy, weight, bias), dx);
+    } else if depthwise::turns(conv) {
+        depthwise::grad_input(isa, conv, dy, weight, bias, dx);
     } else if conv.group_in() * 2 <= T::kernels(isa).lanes || pixels::is_unit(conv) {
         pixels::grad_input(isa, conv, dy, weight, bias, dx);
     } else {

@@ -114,6 +114,22 @@ impl Padded {
         to[below * self.row..rows * self.row].fill(T::ZERO);
     }
 
+    /// [`Padded::fill`] for a whole plane, of which the padding stays as it is.
+    pub fn fill_inside<T: Float>(&self, isa: Isa, conv: &Conv, from: &[T], to: &mut [T]) {
+        match (self.stride, conv.input[1]) {
+            (1, 16..) => spread(isa, [[(); 16]; 1], conv, *self, from, to),
+            (1, 4..) => spread(isa, [[(); 4]; 1], conv, *self, from, to),
+            (2, 16..) => spread(isa, [[(); 8]; 2], conv, *self, from, to),
+            (2, 8..) => spread(isa, [[(); 4]; 2], conv, *self, from, to),
+            (_, width) => {
+                let lines = to[conv.padding[0] * self.row..].chunks_mut(self.row);
+                for (from, to) in from.chunks(width.max(1)).take(conv.input[0]).zip(lines) {
+                    from.iter().enumerate().for_each(|(x, &from)| to[self.column(x + conv.padding[1])] = from);
+                }
+            }
+        }
+    }
+
     /// Copies a plane of the input out of a padded one.
     pub fn unfill<T: Float>(&self, conv: &Conv, from: &[T], to: &mut [T]) {
         for (y, to) in to.chunks_mut(conv.input[1]).enumerate() {
@@ -129,28 +145,80 @@ impl Padded {
     }
 }
 
-/// Sums that run side by side.
-const LANES: usize = 16;
-
 simd! {
-    /// `lanes += a * b` for the rows of two planes.
-    fn dot_rows[T: Float](
-        a: &[T], a_row: usize, b: &[T], b_row: usize, rows: usize, columns: usize, lanes: &mut [T; LANES],
+    /// Copies a plane of rows of `width` numbers to where [`Padded`] wants it: at least `LANES` numbers for each of the `PHASES`
+    /// of a row. What is copied twice is the same.
+    fn spread[T: Float, const LANES: usize, const PHASES: usize](
+        _lanes: [[(); LANES]; PHASES], conv: &Conv, layout: Padded, from: &[T], to: &mut [T],
     ) {
-        let mut sums = *lanes;
-        for y in 0..rows {
-            let (a, b) = (&a[y * a_row..][..columns], &b[y * b_row..][..columns]);
-            let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-            for ((sum, &a), &b) in sums.iter_mut().zip(a.remainder()).zip(b.remainder()) {
-                *sum += a * b;
-            }
-            for (a, b) in a.zip(b) {
-                for l in 0..LANES {
-                    sums[l] += a[l] * b[l];
+        // Of a stride that the compiler knows.
+        let layout = Padded { stride: PHASES, ..layout };
+        let ([height, width], [top, left]) = (conv.input, conv.padding);
+        for y in 0..height {
+            let (from, to) = (&from[y * width..][..width], &mut to[(top + y) * layout.row..][..layout.row]);
+            for x in (0..width).step_by(LANES * PHASES) {
+                let x = x.min(width - LANES * PHASES);
+                let from = &from[x..x + LANES * PHASES];
+                for r in 0..PHASES {
+                    let to = &mut to[layout.column(x + r + left)..][..LANES];
+                    for l in 0..LANES {
+                        to[l] = from[l * PHASES + r];
+                    }
                 }
             }
         }
-        *lanes = sums;
+    }
+}
+
+/// Sums that run side by side.
+const LANES: usize = 16;
+/// Those of rows, which may be short.
+const ROW_LANES: usize = 8;
+
+simd! {
+    /// `sums[i] += a[offsets[i] + y pitch..] * b` for the rows of two planes, of which `b`'s are `columns` long. Behind `b` as
+    /// many numbers as lanes can be read.
+    fn dot_rows[T: Float, const LANES: usize, const TAPS: usize](
+        a: &[T], offsets: &[usize; TAPS], pitch: usize, b: &[T], size: [usize; 2], sums: &mut [[T; LANES]; TAPS],
+    ) {
+        let [rows, columns] = size;
+        let furthest = offsets.iter().copied().max().unwrap_or(0);
+        assert!(rows > 0 && furthest + (rows - 1) * pitch + columns.max(LANES) <= a.len(), "conv: a padded plane");
+        assert!((rows - 1) * columns + columns.max(LANES) <= b.len(), "conv: a plane of the gradient");
+        let mut all = *sums;
+        let whole = columns / LANES * LANES;
+        // The last lanes of a row are as many: some are done already, or not of the row.
+        let last = columns.saturating_sub(LANES);
+        let mut open = [0_u32; LANES];
+        open[whole - last.min(whole)..columns - last].fill(u32::from(whole < columns));
+        for y in 0..rows {
+            for x in (0..whole).step_by(LANES) {
+                // SAFETY: the end of the last row is asserted above.
+                let b = unsafe { b.get_unchecked(y * columns + x..y * columns + x + LANES) };
+                for t in 0..TAPS {
+                    let at = offsets[t] + y * pitch + x;
+                    // SAFETY: as above, and for the furthest tap.
+                    let a = unsafe { a.get_unchecked(at..at + LANES) };
+                    for l in 0..LANES {
+                        all[t][l] += a[l] * b[l];
+                    }
+                }
+            }
+            if whole < columns {
+                // SAFETY: as above.
+                let b = unsafe { b.get_unchecked(y * columns + last..y * columns + last + LANES) };
+                for t in 0..TAPS {
+                    let at = offsets[t] + y * pitch + last;
+                    // SAFETY: as above.
+                    let a = unsafe { a.get_unchecked(at..at + LANES) };
+                    for l in 0..LANES {
+                        let product = a[l] * b[l];
+                        all[t][l] += if open[l] != 0 { product } else { T::ZERO };
+                    }
+                }
+            }
+        }
+        *sums = all;
     }
 
     /// `lanes += a`.
@@ -171,30 +239,47 @@ simd! {
 
 /// The gradient of the weight for groups of few output channels: products of shifted planes, summed.
 pub(super) fn grad_weight<T: Float>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw: &mut [T]) {
-    let kernels = T::kernels(isa);
+    // Taps that share what is read of `dy`.
+    match conv.taps() {
+        taps if taps.is_multiple_of(3) => grad_weight_by::<T, 3>(isa, conv, x, dy, dw),
+        taps if taps.is_multiple_of(5) => grad_weight_by::<T, 5>(isa, conv, x, dy, dw),
+        taps if taps.is_multiple_of(2) => grad_weight_by::<T, 2>(isa, conv, x, dy, dw),
+        _ => grad_weight_by::<T, 1>(isa, conv, x, dy, dw),
+    }
+}
+
+fn grad_weight_by<T: Float, const TAPS: usize>(isa: Isa, conv: &Conv, x: &[T], dy: &[T], dw: &mut [T]) {
     let (layout, size, taps) = (Padded::whole(conv), conv.output(), conv.taps());
     let (group_in, group_out, depth) = (conv.group_in(), conv.group_out(), conv.depth());
     let (in_plane, out_plane) = (conv.in_plane(), conv.out_plane());
+    let offsets: Vec<usize> = (0..taps).map(|tap| layout.tap(conv, tap)).collect();
+    let (offsets, _) = offsets.as_chunks::<TAPS>();
     let shared = Shared::new(dw);
     // A task for each input channel: its plane is copied once for all that see it.
     parallel::tasks(conv.in_channels, conv.threads(), |channel| {
         let (group, c) = (channel / group_in, channel % group_in);
-        scratch(layout.plane() + SLACK, |padded: &mut [T]| {
-            let mut sums = vec![[T::ZERO; LANES]; group_out * taps];
+        scratch(layout.plane() + out_plane + 2 * SLACK, |both: &mut [T]| {
+            both.fill(T::ZERO);
+            let (padded, buffer) = both.split_at_mut(layout.plane() + SLACK);
+            let mut sums = vec![[[T::ZERO; ROW_LANES]; TAPS]; group_out * offsets.len()];
             for b in 0..conv.batch {
-                let from = &x[(b * conv.in_channels + channel) * in_plane..];
-                layout.fill(kernels, conv, [0, layout.height], from, padded);
-                for (i, lanes) in sums.iter_mut().enumerate() {
-                    let o = group * group_out + i / taps;
-                    let dy = &dy[(b * conv.out_channels + o) * out_plane..][..out_plane];
-                    let seen = &padded[layout.tap(conv, i % taps)..];
-                    dot_rows(isa, seen, conv.stride[0] * layout.row, dy, size[1], size[0], size[1], lanes);
+                layout.fill_inside(isa, conv, &x[(b * conv.in_channels + channel) * in_plane..], padded);
+                for (o, sums) in sums.chunks_mut(offsets.len()).enumerate() {
+                    let o = group * group_out + o;
+                    let mut dy = &dy[(b * conv.out_channels + o) * out_plane..][..out_plane];
+                    if size[1] < ROW_LANES {
+                        buffer[..out_plane].copy_from_slice(dy);
+                        dy = buffer;
+                    }
+                    for (sums, offsets) in sums.iter_mut().zip(offsets) {
+                        dot_rows(isa, padded, offsets, conv.stride[0] * layout.row, dy, size, sums);
+                    }
                 }
             }
-            for (i, lanes) in sums.into_iter().enumerate() {
+            for (i, lanes) in sums.as_flattened().iter().enumerate() {
                 let o = group * group_out + i / taps;
                 // SAFETY: in bounds, and the weights of this input channel are written by this task only.
-                unsafe { *shared.at(o * depth + c * taps + i % taps) = folded(&lanes, |a, b| a + b) };
+                unsafe { *shared.at(o * depth + c * taps + i % taps) = folded(lanes, |a, b| a + b) };
             }
         });
     });

@@ -47,6 +47,7 @@ enum Way {
     Chosen,
     Direct,
     Pixels,
+    Depthwise,
     Winograd,
 }
 
@@ -105,6 +106,16 @@ fn passes<T: Float>(conv: &Conv, way: Way, [x, weight, bias, dy, shift]: [&[T]; 
                 weight::grad_weight(isa, conv, x, dy, &mut dw, Some(&mut db));
             }
         }
+        Way::Depthwise => {
+            depthwise::forward(isa, conv, x, weight, after, &mut y);
+            if conv.group_in() == 1 && depthwise::turns(conv) {
+                depthwise::grad_input(isa, conv, dy, weight, shift, &mut dx);
+            } else {
+                pixels::grad_input(isa, conv, dy, weight, shift, &mut dx);
+            }
+            planes::grad_weight(isa, conv, x, dy, &mut dw);
+            planes::grad_bias(isa, conv, dy, &mut db);
+        }
         Way::Pixels => {
             pixels::forward(isa, conv, x, weight, after, &mut y);
             pixels::grad_input(isa, conv, dy, weight, shift, &mut dx);
@@ -136,7 +147,7 @@ fn check<T: Float>(conv: Conv, way: Way) {
     let minimal = |isa, pass: usize| match way {
         Way::Winograd => true,
         Way::Chosen => simd::with_isa(isa, || winograd::pays::<T>(&conv, GOALS[pass.min(2)])),
-        Way::Direct | Way::Pixels => false,
+        Way::Direct | Way::Pixels | Way::Depthwise => false,
     };
     let summed = |v: &[f64]| {
         let kernel = conv.taps();
@@ -174,7 +185,7 @@ fn conv(batch: usize, channels: [usize; 3], input: [usize; 2], kernel: [usize; 2
 
 #[test]
 fn all_passes_agree_with_their_definition_for_every_geometry() {
-    for way in [Way::Direct, Way::Pixels] {
+    for way in [Way::Direct, Way::Pixels, Way::Depthwise] {
         for kernel in [[1, 1], [3, 3], [2, 4]] {
             for stride in [[1, 1], [2, 3], [3, 2], [2, 1]] {
                 for padding in [[0, 0], [1, 2], [3, 0]] {
@@ -189,8 +200,34 @@ fn all_passes_agree_with_their_definition_for_every_geometry() {
 }
 
 #[test]
+fn planes_of_their_own_kernels_agree_with_the_definition() {
+    for channels in [[3, 3, 3], [2, 8, 2]] {
+        for kernel in [[3, 3], [5, 5], [5, 2], [1, 3], [7, 7]] {
+            for (stride, dilation) in [([1, 1], [1, 1]), ([2, 2], [1, 1]), ([2, 1], [1, 2]), ([1, 3], [2, 1])] {
+                for input in [[9, 3], [13, 8], [2, 20], [1, 1], [21, 37]] {
+                    let shape = Conv { stride, dilation, ..conv(2, channels, input, kernel) };
+                    // Half of what the kernel covers, and all but a pixel of it.
+                    let reach = [0, 1].map(|i| shape.reach(i));
+                    for padding in [reach.map(|n| n / 2), reach.map(|n| n - 1)] {
+                        let shape = Conv { padding, ..shape };
+                        if (0..2).any(|i| reach[i] > input[i] + 2 * padding[i]) {
+                            continue;
+                        }
+                        check::<f32>(shape, Way::Depthwise);
+                        check::<f32>(shape, Way::Chosen);
+                        if kernel == [3, 3] {
+                            check::<f64>(shape, Way::Depthwise);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn all_passes_agree_with_their_definition_for_every_number_of_channels() {
-    for way in [Way::Chosen, Way::Direct, Way::Pixels] {
+    for way in [Way::Chosen, Way::Direct, Way::Pixels, Way::Depthwise] {
         for channels in [[1, 1, 1], [1, 32, 1], [17, 33, 1], [40, 2, 1], [6, 6, 6], [4, 12, 4], [36, 34, 2]] {
             for batch in [1, 3, 16] {
                 check::<f32>(Conv { padding: [1, 1], ..conv(batch, channels, [5, 6], [3, 3]) }, way);
