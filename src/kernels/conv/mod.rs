@@ -9,6 +9,8 @@
 //! * `weight`: the gradient of the weight, a sum over all pixels.
 //! * `winograd`: all three for kernels of 3 x 3, and of 4 x 4 with stride 2, with fewer products.
 //!
+//! Without the tile: `depthwise`, for channels that each see one channel of the input.
+//!
 //! An output is always summed in the same order, so its bits depend on the sizes, the processor and the user's
 //! `WENGERT_CONV` alone.
 
