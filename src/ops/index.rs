@@ -153,7 +153,7 @@ impl<T: Float> Tensor<T> {
         ensure(index.shape() == source.shape(), || {
             format!("scatter_add: the index has shape {:?}, the source {:?}", index.shape(), source.shape())
         });
-        let mut y = self.map_to(|x| x);
+        let mut y = self.copied();
         let (from, to) = (source.packed(), y.get_mut().expect("the only handle: just made"));
         self.picking("scatter_add", dim, index, |picks| ((), pick::scatter_add(picks, from.elements(), to)));
         record_op("scatter_add", y, [self, source], || {

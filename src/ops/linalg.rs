@@ -69,7 +69,7 @@ impl<T: Float> Tensor<T> {
     #[inline(never)]
     pub(crate) fn cholesky_of(&self, what: &str) -> Tensor<T> {
         let n = square(what, self);
-        let mut l = self.map_to(|x| x);
+        let mut l = self.copied();
         let factors = linalg::cholesky(n, l.get_mut().expect("the only handle: just made"));
         if let Err((matrix, pivot)) = factors {
             let one = if self.rank() == 2 { String::new() } else { format!(" {matrix}") };

@@ -132,6 +132,11 @@ impl<T: Element> Tensor<T> {
         if self.is_contiguous() {
             return self.detached();
         }
+        self.copied()
+    }
+
+    /// A copy in row-major order without gaps, and without the tape entry.
+    pub(crate) fn copied(&self) -> Tensor<T> {
         Tensor::build(self.dims(), |y| elementwise::copy_strided(self.shape(), self.view(), y))
     }
 
@@ -156,7 +161,7 @@ impl<T: Element> Tensor<T> {
     pub(crate) fn make_mut(&mut self) -> &mut [T] {
         if self.get_mut().is_none() {
             let entry = self.entry.take();
-            let packed = self.map_to(|x| x);
+            let packed = self.copied();
             *self = Tensor { entry, ..packed };
         }
         self.get_mut().expect("the only handle: just made")
