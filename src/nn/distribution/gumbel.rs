@@ -54,7 +54,7 @@ impl<T: Float> GumbelSoftmax<T> {
     /// Independent draws `[shape.., batch.., classes]`, with the gradient of the logits.
     #[track_caller]
     pub fn rsample(&self, shape: impl Into<Shape>) -> Tensor<T> {
-        let noise: Tensor<T> = noise(joined(&shape.into(), self.logits.shape()), gumbel);
+        let noise: Tensor<T> = noise(joined(&shape.into(), self.logits.shape()), 2, gumbel);
         let y = ((&self.logits + noise) * T::of(1.0 / self.temperature)).softmax(-1);
         if !self.hard {
             return y;

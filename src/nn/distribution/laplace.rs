@@ -75,7 +75,7 @@ impl<T: Float> Distribution<T> for Laplace<T> {
 
 impl<T: Float> Reparameterized<T> for Laplace<T> {
     fn rsample(&self, shape: impl Into<Shape>) -> Tensor<T> {
-        let l = noise(joined(&shape.into(), &self.batch_shape()), standard);
+        let l = noise(joined(&shape.into(), &self.batch_shape()), 2, standard);
         &self.loc + &self.scale * l
     }
 }

@@ -114,15 +114,15 @@ fn joined(a: &[usize], b: &[usize]) -> Shape {
     Shape::new(&[a, b].concat())
 }
 
-/// Independent draws of `draw`, which gets the thread's generator.
+/// Independent draws of `draw`, each of so many `words` of the thread's generator.
 #[inline(never)]
-pub(crate) fn noise<T: Float>(shape: Shape, draw: fn(&mut Rng) -> f64) -> Tensor<T> {
-    with_thread_rng(|rng| Tensor::from_fn(shape, |_| T::of(draw(rng))))
+pub(crate) fn noise<T: Float>(shape: Shape, words: u64, draw: fn(&mut Rng) -> f64) -> Tensor<T> {
+    with_thread_rng(|rng| Tensor::drawn(shape, rng, words, |rng| T::of(draw(rng))))
 }
 
 /// Independent values uniform in `[0, 1)`, of as many bits as `T` has.
 fn uniform<T: Float>(shape: Shape) -> Tensor<T> {
-    noise(shape, if T::DTYPE == DType::F32 { |rng| rng.uniform_f32().into() } else { Rng::uniform })
+    if T::DTYPE == DType::F32 { noise(shape, 1, |rng| rng.uniform_f32().into()) } else { noise(shape, 2, Rng::uniform) }
 }
 
 /// A value uniform in `(0, 1)`, whose logarithm and that of its complement are finite.

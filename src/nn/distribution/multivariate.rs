@@ -160,7 +160,7 @@ impl<T: Float> Distribution<T> for MultivariateNormal<T> {
 
 impl<T: Float> Reparameterized<T> for MultivariateNormal<T> {
     fn rsample(&self, shape: impl Into<Shape>) -> Tensor<T> {
-        let n: Tensor<T> = noise(joined(&shape.into(), &self.shape()), Rng::normal);
+        let n: Tensor<T> = noise(joined(&shape.into(), &self.shape()), 4, Rng::normal);
         if self.scale_tril.rank() > 2 {
             return &self.loc + self.scale_tril.matmul(&n.unsqueeze(-1)).squeeze(-1);
         }

@@ -89,7 +89,7 @@ impl<T: Float> Distribution<T> for Normal<T> {
 
 impl<T: Float> Reparameterized<T> for Normal<T> {
     fn rsample(&self, shape: impl Into<Shape>) -> Tensor<T> {
-        let n = noise(joined(&shape.into(), &self.batch_shape()), Rng::normal);
+        let n = noise(joined(&shape.into(), &self.batch_shape()), 4, Rng::normal);
         &self.loc + &self.scale * n
     }
 }
