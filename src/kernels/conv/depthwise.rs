@@ -79,15 +79,16 @@ pub(super) fn forward<T: Float>(isa: Isa, conv: &Conv, x: &[T], weight: &[T], af
 
 /// Whether [`forward`] is faster than the other ways: not with many channels to a group, or less rows than run side by side.
 pub(super) fn pays(conv: &Conv) -> bool {
-    conv.group_in() == 1 && conv.group_out() <= FEW && conv.output()[0] >= ROWS
+    narrow(conv, conv.output())
+}
+
+fn narrow(conv: &Conv, result: [usize; 2]) -> bool {
+    conv.group_in() == 1 && conv.group_out() <= FEW && result[0] >= ROWS
 }
 
 /// Whether [`grad_input`] can do it and is faster. With larger strides it would multiply zeros for the most part.
 pub(super) fn turns(conv: &Conv) -> bool {
-    conv.group_in() == 1
-        && conv.group_out() <= FEW
-        && conv.input[0] >= ROWS
-        && [0, 1].iter().all(|&i| conv.stride[i] <= 2 && conv.padding[i] < conv.reach(i))
+    narrow(conv, conv.input) && [0, 1].iter().all(|&i| conv.stride[i] <= 2 && conv.padding[i] < conv.reach(i))
 }
 
 /// The gradient of the input: the pass forward with the kernel turned round, over `dy` with its pixels `stride` apart.
@@ -114,7 +115,7 @@ fn product<T: Float>(
     conv: &Conv,
     apart: [usize; 2],
     x: &[T],
-    weight: impl Fn(usize, usize) -> T + Sync,
+    weight: impl Fn(usize, usize) -> T,
     after: After<T>,
     y: &mut [T],
 ) {

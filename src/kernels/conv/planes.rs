@@ -178,40 +178,40 @@ const ROW_LANES: usize = 8;
 simd! {
     /// `sums[i] += a[offsets[i] + y pitch..] * b` for the rows of two planes, of which `b`'s are `columns` long. Behind `b` as
     /// many numbers as lanes can be read.
-    fn dot_rows[T: Float, const LANES: usize, const TAPS: usize](
-        a: &[T], offsets: &[usize; TAPS], pitch: usize, b: &[T], size: [usize; 2], sums: &mut [[T; LANES]; TAPS],
+    fn dot_rows[T: Float, const TAPS: usize](
+        a: &[T], offsets: &[usize; TAPS], pitch: usize, b: &[T], size: [usize; 2], sums: &mut [[T; ROW_LANES]; TAPS],
     ) {
         let [rows, columns] = size;
         let furthest = offsets.iter().copied().max().unwrap_or(0);
-        assert!(rows > 0 && furthest + (rows - 1) * pitch + columns.max(LANES) <= a.len(), "conv: a padded plane");
-        assert!((rows - 1) * columns + columns.max(LANES) <= b.len(), "conv: a plane of the gradient");
+        assert!(rows > 0 && furthest + (rows - 1) * pitch + columns.max(ROW_LANES) <= a.len(), "conv: a padded plane");
+        assert!((rows - 1) * columns + columns.max(ROW_LANES) <= b.len(), "conv: a plane of the gradient");
         let mut all = *sums;
-        let whole = columns / LANES * LANES;
+        let whole = columns / ROW_LANES * ROW_LANES;
         // The last lanes of a row are as many: some are done already, or not of the row.
-        let last = columns.saturating_sub(LANES);
-        let mut open = [0_u32; LANES];
+        let last = columns.saturating_sub(ROW_LANES);
+        let mut open = [0_u32; ROW_LANES];
         open[whole - last.min(whole)..columns - last].fill(u32::from(whole < columns));
         for y in 0..rows {
-            for x in (0..whole).step_by(LANES) {
+            for x in (0..whole).step_by(ROW_LANES) {
                 // SAFETY: the end of the last row is asserted above.
-                let b = unsafe { b.get_unchecked(y * columns + x..y * columns + x + LANES) };
+                let b = unsafe { b.get_unchecked(y * columns + x..y * columns + x + ROW_LANES) };
                 for t in 0..TAPS {
                     let at = offsets[t] + y * pitch + x;
                     // SAFETY: as above, and for the furthest tap.
-                    let a = unsafe { a.get_unchecked(at..at + LANES) };
-                    for l in 0..LANES {
+                    let a = unsafe { a.get_unchecked(at..at + ROW_LANES) };
+                    for l in 0..ROW_LANES {
                         all[t][l] += a[l] * b[l];
                     }
                 }
             }
             if whole < columns {
                 // SAFETY: as above.
-                let b = unsafe { b.get_unchecked(y * columns + last..y * columns + last + LANES) };
+                let b = unsafe { b.get_unchecked(y * columns + last..y * columns + last + ROW_LANES) };
                 for t in 0..TAPS {
                     let at = offsets[t] + y * pitch + last;
                     // SAFETY: as above.
-                    let a = unsafe { a.get_unchecked(at..at + LANES) };
-                    for l in 0..LANES {
+                    let a = unsafe { a.get_unchecked(at..at + ROW_LANES) };
+                    for l in 0..ROW_LANES {
                         let product = a[l] * b[l];
                         all[t][l] += if open[l] != 0 { product } else { T::ZERO };
                     }
