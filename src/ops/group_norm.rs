@@ -1,8 +1,11 @@
 //! Norms over parts of each example: instance norm and group norm.
 
-use super::norm::{BatchNormed, along, batch_norm, layer_norm_over};
+use super::norm::{BatchNormed, along, batch_norm, others, standardized, unstandardized, unwritten, with_affine};
+use crate::autograd::{Pull, is_recording, record_op};
 use crate::element::Float;
-use crate::shape::{Shape, ensure};
+use crate::kernels::norm::batch::Affine;
+use crate::kernels::norm::group::{self, Groups};
+use crate::shape::ensure;
 use crate::tensor::Tensor;
 
 /// Checks an input `[batch, channels, ..]` and parameters `[channels]`; gives `[batch, channels, values of a channel]`.
@@ -64,8 +67,8 @@ pub fn instance_norm<T: Float>(
 /// Group norm: the channels of every example of `x [batch, channels, ..]` are split in groups, and each group is normalized by
 /// its own mean and variance, `y = (x - mean) / sqrt(var + eps) weight + bias` (Wu and He, 2018).
 ///
-/// `weight` and `bias` are `[channels]`. Gradients are those of [`layer_norm`](super::layer_norm), of which a group is an
-/// example.
+/// `weight` and `bias` are `[channels]`. With `x^ = (x - mean) / sqrt(var + eps)`, `g = dy weight`, and means over the group,
+/// `dx = (g - mean(g) - x^ mean(g x^)) / sqrt(var + eps)`, `dweight = sum dy x^`, `dbias = sum dy`.
 ///
 /// ```
 /// use wengert::{Tensor, ops};
@@ -89,22 +92,61 @@ pub fn group_norm<T: Float>(
     ensure(groups > 0 && channels.is_multiple_of(groups), || {
         format!("group_norm: {:?}: expected a multiple of {groups} groups of channels, found {channels}", x.shape())
     });
-    let size = channels / groups * length;
-    let normed = layer_norm_over(&x.reshape([batch * groups, size]), Shape::new(&[size]), None, None, eps);
-    let mut y = normed.reshape(x.dims());
-    if let Some(weight) = weight {
-        y = y * along(weight, x.rank());
-    }
-    if let Some(bias) = bias {
-        y = y + along(bias, x.rank());
-    }
-    y
+    let sizes = Groups { examples: batch, groups, channels: channels / groups, length };
+    let (mut mean, mut var) = (unwritten::<f64>([batch, groups]), unwritten::<f64>([batch, groups]));
+    let y = with_affine(x, weight, bias, eps, |x, affine, y| {
+        group::forward(sizes, x, affine, y, [mean.make_mut(), var.make_mut()]);
+    });
+    let none = Tensor::scalar(T::ZERO);
+    record_op("group_norm", y, [x, weight.unwrap_or(&none), bias.unwrap_or(&none)], || {
+        let (x, weight) = (x.clone(), weight.cloned());
+        move |pull: Pull<T>| {
+            if is_recording() {
+                return recordable(&x, sizes, weight.as_ref(), eps, &pull);
+            }
+            let (packed, grad, weight) = (x.packed(), pull.grad.packed(), weight.as_ref().map(Tensor::packed));
+            let affine = Affine { weight: weight.as_ref().map(Tensor::elements), bias: None, eps };
+            let mut dx = pull.needs(0).then(|| unwritten(x.dims()));
+            let (mut dw, mut db) = (unwritten(channels), unwritten(channels));
+            group::backward(
+                sizes,
+                [packed.elements(), grad.elements()],
+                affine,
+                [mean.elements(), var.elements()],
+                dx.as_mut().map(Tensor::make_mut),
+                [dw.make_mut(), db.make_mut()],
+            );
+            [dx, Some(dw), Some(db)]
+        }
+    })
+}
+
+/// The gradients of [`group_norm`] in operations that are recorded.
+#[track_caller]
+fn recordable<T: Float>(
+    x: &Tensor<T>,
+    sizes: Groups,
+    weight: Option<&Tensor<T>>,
+    eps: f64,
+    pull: &Pull<T>,
+) -> [Option<Tensor<T>>; 3] {
+    let grouped = |x: &Tensor<T>| x.reshape([sizes.examples, sizes.groups, sizes.channels * sizes.length]);
+    let (hat, rstd) = standardized(&grouped(x), &[2], eps);
+    let others = &others(x.rank())[..];
+    let dx = pull.when(0, |grad| {
+        let g = weight.map_or_else(|| grad.clone(), |weight| grad * along(weight, x.rank()));
+        (unstandardized(&grouped(&g), &hat, &[2]) * rstd).reshape(x.dims())
+    });
+    let dw = pull.when(1, |grad| (grad * hat.reshape(x.dims())).sum_dim(others, false));
+    [dx, dw, pull.when(2, |grad| grad.sum_dim(others, false))]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::autograd::{gradcheck, gradgradcheck};
     use crate::kernels::testing::noise;
+    use std::slice::from_ref;
 
     fn input(shape: &[usize], seed: u64) -> Tensor<f64> {
         Tensor::from_vec(noise(shape.iter().product(), seed), shape)
@@ -131,6 +173,35 @@ mod tests {
             assert_near(&all.output.narrow(0, i, 1), &alone.output);
             assert_near(&all.mean.select(0, i as isize), &alone.mean);
             assert_near(&all.var.select(0, i as isize), &alone.var);
+        }
+    }
+
+    #[test]
+    fn group_norm_differentiates_twice_on_every_view_and_only_where_it_is_wanted() {
+        let (weight, bias) = (input(&[4], 2), input(&[8], 3).slice(0, 0, 8, 2));
+        let views = [
+            input(&[3, 4, 2, 5], 1),
+            input(&[5, 4, 3], 1).transpose(0, 2),
+            input(&[3, 8, 2], 1).slice(1, 0, 8, 2),
+            input(&[3, 4, 1], 1).expand([3, 4, 5]),
+            input(&[4, 6], 1).t(),
+            input(&[2, 4, 0], 1),
+        ];
+        let check = |f: &dyn Fn(&[Tensor<f64>]) -> Tensor<f64>, inputs: &[Tensor<f64>]| {
+            let packed: Vec<_> = inputs.iter().map(Tensor::contiguous).collect();
+            assert_eq!(f(inputs).to_vec(), f(&packed).to_vec());
+            let square = |x: &[Tensor<f64>]| f(x).square();
+            gradcheck(square, inputs).unwrap();
+            gradgradcheck(square, inputs).unwrap();
+        };
+        for x in views {
+            check(
+                &|x| group_norm(&x[0], 2, Some(&x[1]), Some(&x[2]), 1e-3),
+                &[x.clone(), weight.clone(), bias.clone()],
+            );
+            check(&|x| group_norm(&x[0], 4, None, None, 1e-3), from_ref(&x));
+            check(&|w| group_norm(&x, 2, Some(&w[0]), None, 1e-3), from_ref(&weight));
+            check(&|b| group_norm(&x, 1, None, Some(&b[0]), 1e-3), from_ref(&bias));
         }
     }
 

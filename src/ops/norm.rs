@@ -57,12 +57,26 @@ pub(super) fn along<T: Float>(channels: &Tensor<T>, rank: usize) -> Tensor<T> {
 }
 
 /// All dimensions but the channels.
-fn others(rank: usize) -> Vec<isize> {
+pub(super) fn others(rank: usize) -> Vec<isize> {
     (0..rank as isize).filter(|&dim| dim != 1).collect()
 }
 
+/// `x^ = (x - mean) / sqrt(var + eps)` and `1 / sqrt(var + eps)` over `dims`, in operations that are recorded.
+#[track_caller]
+pub(super) fn standardized<T: Float>(x: &Tensor<T>, dims: &[isize], eps: f64) -> (Tensor<T>, Tensor<T>) {
+    let centred = x - x.mean_dim(dims, true);
+    let rstd = (centred.square().mean_dim(dims, true) + T::of(eps)).rsqrt();
+    (centred * &rstd, rstd)
+}
+
+/// The gradient of `x` for that of `x^`, but for the factor `1 / sqrt(var + eps)`: `g - mean(g) - x^ mean(g x^)`.
+#[track_caller]
+pub(super) fn unstandardized<T: Float>(g: &Tensor<T>, hat: &Tensor<T>, dims: &[isize]) -> Tensor<T> {
+    g - g.mean_dim(dims, true) - hat * (g * hat).mean_dim(dims, true)
+}
+
 /// A tensor that a kernel is about to write, every element.
-fn unwritten<T: Float>(shape: impl Into<Shape>) -> Tensor<T> {
+pub(super) fn unwritten<T: Float>(shape: impl Into<Shape>) -> Tensor<T> {
     Tensor::build(shape, |_| ())
 }
 
@@ -100,26 +114,18 @@ impl<T: Float> Saved<T> {
     fn recordable(&self, pull: &Pull<T>) -> [Option<Tensor<T>>; 3] {
         let (x, grad, rank) = (&self.x, &pull.grad, self.x.rank());
         let dims = &others(rank)[..];
-        let (centred, rstd) = if self.own {
-            let centred = x - x.mean_dim(dims, true);
-            let rstd = (centred.square().mean_dim(dims, true) + T::of(self.eps)).rsqrt();
-            (centred, rstd)
+        let (hat, rstd) = if self.own {
+            standardized(x, dims, self.eps)
         } else {
             let rstd = (along(&self.var.cast::<T>(), rank) + T::of(self.eps)).rsqrt();
-            (x - along(&self.mean.cast::<T>(), rank), rstd)
+            ((x - along(&self.mean.cast::<T>(), rank)) * &rstd, rstd)
         };
-        let hat = centred * &rstd;
         let dx = pull.needs(0).then(|| {
             let scale = match &self.weight {
                 Some(weight) => &rstd * along(weight, rank),
                 None => rstd.clone(),
             };
-            if self.own {
-                let rest = grad - grad.mean_dim(dims, true) - &hat * (grad * &hat).mean_dim(dims, true);
-                rest * scale
-            } else {
-                grad * scale
-            }
+            if self.own { unstandardized(grad, &hat, dims) * scale } else { grad * scale }
         });
         let dw = pull.needs(1).then(|| (grad * &hat).sum_dim(dims, false));
         [dx, dw, pull.when(2, |grad| grad.sum_dim(dims, false))]
@@ -203,7 +209,7 @@ pub fn batch_norm_with<T: Float>(
 }
 
 /// Builds an output in the shape of `x` from the packed operands.
-fn with_affine<T: Float>(
+pub(super) fn with_affine<T: Float>(
     x: &Tensor<T>,
     weight: Option<&Tensor<T>>,
     bias: Option<&Tensor<T>>,
@@ -320,12 +326,10 @@ fn layer_norm_recordable<T: Float>(
     let (rank, inner) = (x.rank() as isize, shape.rank() as isize);
     let normed: Vec<isize> = (rank - inner..rank).collect();
     let normed = &normed[..];
-    let centred = x - x.mean_dim(normed, true);
-    let rstd = (centred.square().mean_dim(normed, true) + T::of(eps)).rsqrt();
-    let hat = centred * &rstd;
+    let (hat, rstd) = standardized(x, normed, eps);
     let dx = pull.when(0, |grad| {
         let g = weight.map_or_else(|| grad.clone(), |weight| grad * weight);
-        (&g - g.mean_dim(normed, true) - &hat * (&g * &hat).mean_dim(normed, true)) * &rstd
+        unstandardized(&g, &hat, normed) * &rstd
     });
     let dw = pull.when(1, |grad| (grad * &hat).sum_to(*shape));
     [dx, dw, pull.when(2, |grad| grad.sum_to(*shape))]

@@ -8,7 +8,7 @@ use crate::element::Float;
 use std::ops::Range;
 
 /// Elements of a channel that are summed in the element type; sums over these are carried in `f64`.
-const BLOCK: usize = 1 << 13;
+pub(super) const BLOCK: usize = 1 << 13;
 
 simd! {
     /// The sum of `rows` rows of `len` elements, `stride` apart.
@@ -80,17 +80,17 @@ pub struct Affine<'a, T> {
 }
 
 impl<T: Float> Affine<'_, T> {
-    fn weight(&self, channel: usize) -> f64 {
+    pub(super) fn weight(&self, channel: usize) -> f64 {
         self.weight.map_or(1.0, |weight| weight[channel].to_f64())
     }
 
-    fn bias(&self, channel: usize) -> f64 {
+    pub(super) fn bias(&self, channel: usize) -> f64 {
         self.bias.map_or(0.0, |bias| bias[channel].to_f64())
     }
 }
 
 impl Batch {
-    fn numel(&self) -> usize {
+    pub(super) fn numel(&self) -> usize {
         self.examples * self.channels * self.length
     }
 
@@ -140,7 +140,7 @@ impl Batch {
 
 /// The mean and the sum of squared distances to it of one channel: those of its blocks, joined (Chan, Golub, LeVeque 1983,
 /// equation 2.1).
-fn moments<T: Float>(isa: Isa, batch: Batch, channel: usize, x: &[T]) -> (f64, f64) {
+pub(super) fn moments<T: Float>(isa: Isa, batch: Batch, channel: usize, x: &[T]) -> (f64, f64) {
     let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
     batch.for_blocks(channel, |at, rows, len| {
         let (x, n) = (&x[at..], (rows * len) as f64);
@@ -199,7 +199,7 @@ fn normalize<T: Float>(
 }
 
 /// The mean in the element type, and what its rounding leaves over.
-fn split<T: Float>(mean: f64) -> (T, f64) {
+pub(super) fn split<T: Float>(mean: f64) -> (T, f64) {
     let near = T::of(mean);
     (near, mean - near.to_f64())
 }

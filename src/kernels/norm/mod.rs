@@ -1,10 +1,11 @@
-//! Normalization: batch norm and layer norm, forward and backward, fused.
+//! Normalization: batch norm, group norm and layer norm, forward and backward, fused.
 //!
 //! A variance is the mean square of the distances to the mean, never the difference of two large squares, and what the
 //! rounding of the mean leaves over is put right (the corrected two-pass algorithm: Chan, Golub, LeVeque, "Algorithms for
 //! computing the sample variance", 1983, equation 1.7).
 
 pub mod batch;
+pub mod group;
 pub mod layer;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 use super::batch::{self, Affine, Batch};
+use super::group::{self, Groups};
 use super::layer;
 use crate::kernels::testing::{bits, noise, on_every_machine};
 
@@ -157,6 +158,60 @@ fn layer_norm_and_its_gradients_agree_with_f64_also_far_from_zero() {
                     assert_near(&parameters[..size], &dw, 1e-5 * (1.0 + rows as f64));
                     assert_near(&parameters[size..], &db, 1e-5 * (1.0 + rows as f64));
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn group_norm_and_its_gradients_agree_with_f64_also_far_from_zero() {
+    let all = [(1, 1, 1, 2), (3, 2, 3, 1), (2, 3, 2, 5), (4, 2, 3, 49), (2, 1, 2, 9_000), (40, 4, 8, 64), (0, 2, 2, 3)];
+    for (examples, groups, channels, length) in all {
+        let sizes = Groups { examples, groups, channels, length };
+        let (size, channels) = (channels * length, groups * channels);
+        let n = examples * groups * size;
+        for (offset, affine) in [(0.0, true), (1e4, true), (0.0, false)] {
+            let (x, exact) = around(offset, n, 1);
+            let (grad, weight, bias) = (noise(n, 2), noise(channels, 3), noise(channels, 4));
+            let (grad32, weight32, bias32) = (narrow(&grad), narrow(&weight), narrow(&bias));
+            let given = |p| affine.then_some(p);
+            let affine = Affine { weight: given(&weight32[..]), bias: given(&bias32[..]), eps: EPS };
+            let results = on_every_machine(
+                || {
+                    let [mut y, mut dx] = [0; 2].map(|_| vec![9.0; n]);
+                    let [mut mean, mut var] = [0; 2].map(|_| vec![9.0; examples * groups]);
+                    let mut each = [0; 4].map(|_| vec![9.0; channels]);
+                    let [dw, db, dw2, db2] = &mut each;
+                    group::forward(sizes, &x, affine, &mut y, [&mut mean, &mut var]);
+                    let both = [&x[..], &grad32];
+                    group::backward(sizes, both, affine, [&mean, &var], Some(&mut dx), [dw, db]);
+                    group::backward(sizes, both, affine, [&mean, &var], None, [dw2, db2]);
+                    assert_eq!((bits(dw), bits(db)), (bits(dw2), bits(db2)));
+                    let [dw, db, ..] = each;
+                    [y, dx, dw, db]
+                },
+                |all| all.iter().flat_map(|x| bits(x)).collect::<Vec<_>>(),
+            );
+            for [y, dx, dw, db] in results {
+                let (mut dw_expected, mut db_expected) = (vec![0.0; channels], vec![0.0; channels]);
+                for group in 0..examples * groups {
+                    let places = group * size..(group + 1) * size;
+                    let channel = |i: usize| i / length % channels;
+                    let at = |c: usize| if affine.weight.is_some() { (weight[c], bias[c]) } else { (1.0, 0.0) };
+                    let g: Vec<f64> = places.clone().map(|i| grad[i] * at(channel(i)).0).collect();
+                    let (hat, _, _, slope) = reference(&exact[places.clone()], &g);
+                    let expected: Vec<f64> =
+                        places.clone().zip(&hat).map(|(i, hat)| hat * at(channel(i)).0 + at(channel(i)).1).collect();
+                    assert_near(&y[places.clone()], &expected, 1e-4);
+                    assert_near(&dx[places.clone()], &slope, 1e-4);
+                    for (i, hat) in places.zip(&hat) {
+                        dw_expected[channel(i)] += grad[i] * hat;
+                        db_expected[channel(i)] += grad[i];
+                    }
+                }
+                let count = (examples * length) as f64;
+                assert_near(&dw, &dw_expected, 1e-5 * (1.0 + count));
+                assert_near(&db, &db_expected, 1e-5 * (1.0 + count));
             }
         }
     }
