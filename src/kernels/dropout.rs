@@ -4,7 +4,7 @@
 use super::parallel::{PIECES, pieces_mut};
 use super::simd::{isa, simd};
 use crate::element::Float;
-use crate::rng::philox;
+use crate::rng::{counter, halves, philox};
 
 /// Blocks that are drawn side by side.
 const LANES: usize = 16;
@@ -32,15 +32,13 @@ pub fn blocks(n: usize) -> u64 {
 simd! {
     /// `y[i] = x[i] scale` where element `start + i` survives, else 0; `start` is a multiple of `GROUP`.
     fn apply_from[T: Float](mask: Mask, start: usize, x: &[T], scale: T, y: &mut [T]) {
-        let halves = |word: u64| [word as u32, (word >> 32) as u32];
-        let (key, [stream0, stream1]) = (halves(mask.key), halves(mask.stream));
+        let key = halves(mask.key);
         let mut block = mask.block.wrapping_add((start / 4) as u64);
         for (x, y) in x.chunks(GROUP).zip(y.chunks_mut(GROUP)) {
             // Word j of block b decides over element j * LANES + b of the group: no transposition.
             let mut words = [[0; LANES]; 4];
             for l in 0..LANES {
-                let [block0, block1] = halves(block.wrapping_add(l as u64));
-                let drawn = philox(key, [block0, block1, stream0, stream1]);
+                let drawn = philox(key, counter(mask.stream, block.wrapping_add(l as u64)));
                 words.iter_mut().zip(drawn).for_each(|(words, word)| words[l] = word);
             }
             for ((y, &x), &word) in y.iter_mut().zip(x).zip(words.as_flattened()) {

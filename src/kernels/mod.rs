@@ -23,6 +23,7 @@ pub mod pick;
 pub mod pool;
 mod prefetch;
 mod processor;
+pub mod random;
 pub mod recurrent;
 pub mod reduce;
 pub mod simd;

@@ -69,7 +69,7 @@ impl<T: Float> Param<T> {
 
     /// Standard normal values, from the thread's generator.
     pub(super) fn normal(shape: &[usize]) -> Param<T> {
-        with_thread_rng(|rng| Param::new(Tensor::drawn(shape, rng, 4, |rng| T::of(rng.normal()))))
+        with_thread_rng(|rng| Param::new(Tensor::normals(shape, rng)))
     }
 
     /// Every element the same.

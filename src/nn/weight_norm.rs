@@ -94,7 +94,7 @@ impl<T: Float, L: Weighted<T>> SpectralNorm<L, T> {
         let dim = options.dim.unwrap_or(L::OUTPUTS);
         let height = weight.size(dim as isize);
         let sizes = [height, weight.numel() / height.max(1)];
-        let random = with_thread_rng(|rng| sizes.map(|n| Tensor::drawn(n, rng, 4, |rng| T::of(rng.normal()))));
+        let random = with_thread_rng(|rng| sizes.map(|n| Tensor::normals(n, rng)));
         let [u, v] = ops::power_iteration(weight, random, dim, 15, options.eps).map(Buffer::new);
         SpectralNorm { layer, u, v, dim, options, name: Name::default() }
     }

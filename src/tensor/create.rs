@@ -1,8 +1,9 @@
 //! Constructors.
 
 use super::{Tensor, count_message};
-use crate::element::{Element, Number};
+use crate::element::{Element, Float, Number};
 use crate::kernels::parallel::pieces_mut;
+use crate::kernels::random;
 use crate::rng::Rng;
 use crate::shape::{Layout, Shape, ensure};
 
@@ -109,7 +110,7 @@ impl Tensor<f32> {
     /// Independent standard normal values, from the given generator.
     #[track_caller]
     pub fn randn_with(shape: impl Into<Shape>, rng: &mut Rng) -> Tensor {
-        Tensor::drawn(shape, rng, 4, |rng| rng.normal() as f32)
+        Tensor::normals(shape, rng)
     }
 
     /// Independent values uniform in `[0, 1)`, from the given generator.
@@ -135,6 +136,15 @@ impl<T: Element> Tensor<T> {
             });
         });
         *rng = from.after(words * y.numel() as u64);
+        y
+    }
+}
+
+impl<T: Float> Tensor<T> {
+    /// Independent standard normal values: those that [`Rng::normal`] gives in order, on several threads.
+    pub(crate) fn normals(shape: impl Into<Shape>, rng: &mut Rng) -> Tensor<T> {
+        let y = Tensor::build(shape, |y| random::normals(rng.position(), y));
+        *rng = rng.after(4 * y.numel() as u64);
         y
     }
 }

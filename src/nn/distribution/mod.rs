@@ -120,6 +120,11 @@ pub(crate) fn noise<T: Float>(shape: Shape, words: u64, draw: fn(&mut Rng) -> f6
     with_thread_rng(|rng| Tensor::drawn(shape, rng, words, |rng| T::of(draw(rng))))
 }
 
+/// Independent standard normal values.
+fn normals<T: Float>(shape: Shape) -> Tensor<T> {
+    with_thread_rng(|rng| Tensor::normals(shape, rng))
+}
+
 /// Independent values uniform in `[0, 1)`, of as many bits as `T` has.
 fn uniform<T: Float>(shape: Shape) -> Tensor<T> {
     if T::DTYPE == DType::F32 { noise(shape, 1, |rng| rng.uniform_f32().into()) } else { noise(shape, 2, Rng::uniform) }

@@ -1,6 +1,5 @@
-use super::{Distribution, LN_SQRT_2PI, Reparameterized, expect_positive, expect_real, joined, noise, sampled};
+use super::{Distribution, LN_SQRT_2PI, Reparameterized, expect_positive, expect_real, joined, normals, sampled};
 use crate::element::Float;
-use crate::rng::Rng;
 use crate::shape::{Shape, ensure, fail};
 use crate::tensor::Tensor;
 
@@ -160,7 +159,7 @@ impl<T: Float> Distribution<T> for MultivariateNormal<T> {
 
 impl<T: Float> Reparameterized<T> for MultivariateNormal<T> {
     fn rsample(&self, shape: impl Into<Shape>) -> Tensor<T> {
-        let n: Tensor<T> = noise(joined(&shape.into(), &self.shape()), 4, Rng::normal);
+        let n: Tensor<T> = normals(joined(&shape.into(), &self.shape()));
         if self.scale_tril.rank() > 2 {
             return &self.loc + self.scale_tril.matmul(&n.unsqueeze(-1)).squeeze(-1);
         }

@@ -1,8 +1,7 @@
 use super::{
-    Distribution, LN_SQRT_2PI, Reparameterized, expect_positive, expect_real, joined, noise, on_support, sampled,
+    Distribution, LN_SQRT_2PI, Reparameterized, expect_positive, expect_real, joined, normals, on_support, sampled,
 };
 use crate::element::Float;
-use crate::rng::Rng;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, broadcast_shape};
 
@@ -89,7 +88,7 @@ impl<T: Float> Distribution<T> for Normal<T> {
 
 impl<T: Float> Reparameterized<T> for Normal<T> {
     fn rsample(&self, shape: impl Into<Shape>) -> Tensor<T> {
-        let n = noise(joined(&shape.into(), &self.batch_shape()), 4, Rng::normal);
+        let n = normals(joined(&shape.into(), &self.batch_shape()));
         &self.loc + &self.scale * n
     }
 }

@@ -3,8 +3,11 @@
 //! A counter-based generator has no state to carry along: block `i` of stream `s` under key `k` is a function of
 //! `(k, s, i)`. Threads that share out a loop draw by index and give the same bits however the loop was split.
 
+mod normal;
+
+pub(crate) use normal::normal;
+use normal::uniform;
 use std::convert::Infallible;
-use std::f64::consts::TAU;
 
 /// One block of Philox4x32-10: 128 random bits that depend on `key` and `counter` alone.
 ///
@@ -31,11 +34,23 @@ pub fn philox(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
     c
 }
 
+/// The lower half and the upper one.
+#[inline(always)]
+pub(crate) fn halves(x: u64) -> [u32; 2] {
+    [x as u32, (x >> 32) as u32]
+}
+
+/// The counter of a block of a stream.
+#[inline(always)]
+pub(crate) fn counter(stream: u64, block: u64) -> [u32; 4] {
+    let ([b0, b1], [s0, s1]) = (halves(block), halves(stream));
+    [b0, b1, s0, s1]
+}
+
 /// A seeded random generator: Philox4x32-10 with the seed as its key.
 ///
 /// The 128-bit counter holds a stream number (upper half) and a block number (lower half); a block gives four `u32`.
-/// Equal seeds give equal bits on every machine and for any number of threads ([`Rng::normal`] to the last place of the
-/// machine's `ln` and `cos`). Not for cryptography.
+/// Equal seeds give equal bits on every machine and for any number of threads. Not for cryptography.
 ///
 /// It implements `rand_core`'s traits, so the distributions of `rand_distr` work with it.
 ///
@@ -100,7 +115,7 @@ impl Rng {
     /// A uniform number in `[0, 1)`: a multiple of `2^-53`.
     #[inline]
     pub fn uniform(&mut self) -> f64 {
-        (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+        uniform([self.next_u32(), self.next_u32()])
     }
 
     /// A uniform number in `[0, 1)`: a multiple of `2^-24`.
@@ -111,11 +126,12 @@ impl Rng {
 
     /// A normal number, mean 0 and variance 1: `sqrt(-2 ln u) cos(2 pi v)` with `u` in `(0, 1]`, `v` in `[0, 1)`.
     ///
+    /// Logarithm and cosine are the crate's own, to two units in the last place, the same on every machine.
+    ///
     /// Box and Muller, "A note on the generation of random normal deviates", 1958. The sine of the pair is left aside,
     /// so that the generator has no state besides its position.
     pub fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (TAU * self.uniform()).cos()
+        normal([(); 4].map(|()| self.next_u32()))
     }
 
     /// A whole number in `0..n`, every one equally likely.
@@ -220,17 +236,8 @@ impl rand_core::SeedableRng for Rng {
     }
 }
 
-fn halves(x: u64) -> [u32; 2] {
-    [x as u32, (x >> 32) as u32]
-}
-
 fn join(low: u32, high: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
-}
-
-fn counter(stream: u64, block: u64) -> [u32; 4] {
-    let ([b0, b1], [s0, s1]) = (halves(block), halves(stream));
-    [b0, b1, s0, s1]
 }
 
 thread_local! {
