@@ -3,12 +3,13 @@
     bash benches/peers/setup.sh                       once: PyTorch and Keras in benches/peers/.venv
     python3 benches/peers/run.py --quick              under 10 minutes
     python3 benches/peers/run.py                      the whole, about half an hour
+    python3 benches/peers/run.py --everyday           operations of everyday beside PyTorch, instead of the workloads
     python3 benches/peers/run.py --only conv2d        workloads whose name contains a word; may be repeated
     python3 benches/peers/run.py --rust               burn, candle and the crate gemm too; they compile for minutes
     python3 benches/peers/run.py --memory             peak memory of training too; with --rounds 0 nothing else
 
 The folder with the four files of MNIST is named by --mnist or the environment variable WENGERT_MNIST; without one the
-epoch is left out. The table goes to benches/peers/results.md, and with --readme into benches/README.md.
+epoch is left out. The table goes to benches/peers/results.md, and with --readme into benches/README.md, each to its place.
 """
 
 import argparse
@@ -34,6 +35,9 @@ RUST = HERE / "rust"
 # The share of the cores' time that others may take before the figures are void.
 QUIET = 0.05
 
+# The first word of the operations that only --everyday measures.
+EVERYDAY = "everyday"
+
 # What `wengert`'s time is to be: a ratio to that of the best peer, or seconds.
 TARGETS = {
     "mnist_cnn": (0.60, None), "mlp": (0.60, None), "lstm_lm": (0.85, None), "gru_lm": (0.35, None),
@@ -46,7 +50,7 @@ TARGETS = {
     "transposed copy 4096x4096": (None, 6e-3), "add transposed 4096x4096": (None, 1.3 * 2.6e-3),
     "op on 16 forward": (None, 150e-9), "op on 16 backward": (None, 250e-9),
 }
-ANY_TARGET = {"sgemm": (1.0, None), "conv2d": (1.0, None)}
+ANY_TARGET = {"sgemm": (1.0, None), "conv2d": (1.0, None), EVERYDAY: (1.0, None)}
 
 # Networks whose peak memory is measured, and what the leanest peer took where the targets were set, in MB: `wengert` may take
 # as much, or where a peer in Rust runs beside it, as much as the leanest then.
@@ -237,7 +241,7 @@ def report(results, works, order, peers, ceilings, limits, header, quiet):
     out += [f"| {name} | {value:.1f} {unit} |" for name, value, unit in ceilings]
     columns = ["workload", "wengert", *peers, "ratio to the best", "target", "met", "speed", "of the ceiling"]
     out += ["", f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
-    details = ["", "Best variant of each peer, and in brackets what does less work:", ""]
+    details = ["", "Best variant of each peer, where it is not the plain one, and in brackets what does less work:", ""]
     for name in order:
         ours = middle("wengert", name)[0][0][0]
         best, cells, notes = math.inf, [], []
@@ -258,13 +262,15 @@ def report(results, works, order, peers, ceilings, limits, header, quiet):
         speed, part = share(works[name], ours, limits)
         shown = "-" if ratio is None else f"{ratio:.2f}"
         out.append(f"| {' | '.join([name, duration(ours), *cells, shown, wanted, met, speed, part])} |")
-        details.append(f"- {name}: {'; '.join(notes) or 'no peer'}")
+        if notes != ["PyTorch: eager"]:
+            details.append(f"- {name}: {'; '.join(notes) or 'no peer'}")
     return out, details
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="NAME", help="workloads whose name contains NAME")
+    parser.add_argument("--everyday", action="store_true", help="operations of everyday, instead of the workloads")
     parser.add_argument("--rounds", type=int, help="how often every contestant has its turn (5; quick: 3; 0: no times)")
     parser.add_argument("--seconds", type=float, help="at least so long a measurement (1; quick: 0.2)")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, one epoch each")
@@ -298,7 +304,8 @@ def main():
     rust_program = rust_peers(rust) if rust else None
     start, (machine_before, used_before) = time.perf_counter(), busy_seconds()
     bench = str(cargo_bench())
-    wanted = [n for n in lines([bench, "--list"], environment) if not options.only or any(o in n for o in options.only)]
+    named = [n for n in lines([bench, "--list"], environment) if n.startswith(EVERYDAY) == options.everyday]
+    wanted = [n for n in named if not options.only or any(o in n for o in options.only)]
     order = wanted if rounds > 0 else []
     ceilings, limits = [], {}
     if order:
@@ -310,7 +317,7 @@ def main():
             "flop": max(value for name, value, _ in ceilings if name.startswith("fma") and name.endswith(suffix)),
             "byte": next(value for name, value, _ in ceilings if name == f"triad 64 MiB{suffix}"),
         }
-    backends = [backend for backend in options.backends.split(",") if backend and not options.alone]
+    backends = [b for b in options.backends.split(",") if b and not (options.alone or options.everyday)]
 
     commands, peers = {"wengert": [bench]}, {}
     if not options.alone:
@@ -375,9 +382,10 @@ def main():
     (HERE / "results.md").write_text(table)
     if options.readme:
         readme = ROOT / "benches" / "README.md"
-        before, rest = readme.read_text().split("<!-- table -->\n", 1)
-        after = rest.split("<!-- end of table -->\n", 1)[1]
-        readme.write_text(f"{before}<!-- table -->\n{table}<!-- end of table -->\n{after}")
+        place = EVERYDAY if options.everyday else "table"
+        before, rest = readme.read_text().split(f"<!-- {place} -->\n", 1)
+        after = rest.split(f"<!-- end of {place} -->\n", 1)[1]
+        readme.write_text(f"{before}<!-- {place} -->\n{table}<!-- end of {place} -->\n{after}")
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def texts():
 
 
 def define_torch():
+    import everyday
     import torch
     from torch import nn
     from torch.nn import functional as F
@@ -450,6 +451,10 @@ def define_torch():
             return (time.perf_counter() - start) / 100
 
         yield "eager", run
+
+    @workload("everyday (.+)")
+    def _(name):
+        return ((layout, released(run)) for layout, run in everyday.variants(name))
 
 
 def define_keras(backend):

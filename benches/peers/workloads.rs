@@ -1,5 +1,7 @@
 //! The workloads and kernels: what a repeat does, and the work in it.
 
+mod everyday;
+
 use super::networks::{Generator, Gpt, GruReader, LstmReader, discriminator, mlp, mnist_cnn, resnet18_cifar};
 use super::repeat::{Run, timed};
 use std::fmt;
@@ -53,6 +55,7 @@ pub fn all() -> Vec<Workload> {
     convolutions(&mut list);
     passes(&mut list);
     small_operations(&mut list);
+    everyday::operations(&mut list);
     list.0
 }
 
