@@ -2,20 +2,46 @@
 
 use super::super::parallel::chunks_mut;
 use super::super::simd::{isa, simd};
+use super::bands::Bands;
 use super::{Pool2d, blocks, with_lanes};
 use crate::element::Float;
 
 simd! {
-    /// One tap of a row of windows: `y += x`, whose elements are `step` apart.
-    fn add_tap[T: Float](x: &[T], step: usize, y: &mut [T]) {
-        if step == 1 {
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-        } else {
-            y.iter_mut().zip(x.iter().step_by(step)).for_each(|(y, &x)| *y += x);
+    /// Rows of windows, from row `first` of all images on, `L` windows at a time: sums, divided by `heights[row] widths[column]`.
+    fn means[T: Float, const L: usize](
+        _lanes: [(); L],
+        p: &Pool2d,
+        bands: &Bands,
+        first: usize,
+        x: &[T],
+        heights: &[T],
+        widths: &[T],
+        y: &mut [T],
+    ) {
+        let (columns, mut room) = (p.output[1], bands.room());
+        for band in bands.split(first, y.len() / columns) {
+            bands.copy(&band, x, T::ZERO, &mut room);
+            let rows = y[band.at * columns..].chunks_exact_mut(columns);
+            for ((i, oy), y) in band.rows.clone().enumerate().zip(rows) {
+                let x = &room[bands.row(i)..];
+                for at in blocks(columns, L) {
+                    let mut sums = [T::ZERO; L];
+                    for tap in &bands.taps {
+                        let x = &x[tap + at..][..L];
+                        for l in 0..L {
+                            sums[l] += x[l];
+                        }
+                    }
+                    let (y, widths) = (&mut y[at..][..L], &widths[at..][..L]);
+                    for l in 0..L {
+                        y[l] = sums[l] / (heights[oy] * widths[l]);
+                    }
+                }
+            }
         }
     }
 
-    /// The adjoint of [`add_tap`].
+    /// One tap of the gradients of a row of windows: `x += y`, where the elements of `x` are `step` apart.
     fn spread_tap[T: Float](y: &[T], step: usize, x: &mut [T]) {
         if step == 1 {
             x.iter_mut().zip(y).for_each(|(x, &y)| *x += y);
@@ -27,11 +53,6 @@ simd! {
     /// `y[i] = x[i] / (rows columns[i])`.
     fn divide[T: Float](x: &[T], rows: T, columns: &[T], y: &mut [T]) {
         y.iter_mut().zip(x).zip(columns).for_each(|((y, &x), &columns)| *y = x / (rows * columns));
-    }
-
-    /// `x[i] = x[i] / (rows columns[i])`.
-    fn divide_mut[T: Float](x: &mut [T], rows: T, columns: &[T]) {
-        x.iter_mut().zip(columns).for_each(|(x, &columns)| *x = *x / (rows * columns));
     }
 
     /// Rows of 2 x 2 windows in steps of 2, from row `first` of all images on, `L` windows at a time.
@@ -98,26 +119,15 @@ pub fn forward<T: Float>(p: &Pool2d, include_padding: bool, x: &[T], y: &mut [T]
     if y.is_empty() {
         return;
     }
-    let (isa, [rows, columns]) = (isa(), p.output);
-    let reaches = [p.reaches(0), p.reaches(1)];
-    let [heights, widths] = [0, 1].map(|axis| counts::<T>(p, axis, include_padding));
-    let halving = p.is_halving();
-    chunks_mut(y, p.windows_per_task(y.len()), |start, y| {
-        if halving {
-            return with_lanes!(columns, |lanes| halve(isa, lanes, p, start / columns, x, y));
-        }
-        for (i, y) in y.chunks_mut(columns).enumerate() {
-            let (plane, oy) = ((start / columns + i) / rows, (start / columns + i) % rows);
-            let x = &x[plane * p.area()..][..p.area()];
-            y.fill(T::ZERO);
-            for ky in (0..p.kernel[0]).filter(|&ky| reaches[0][ky].contains(&oy)) {
-                let row = &x[p.place(0, oy, ky) * p.input[1]..][..p.input[1]];
-                for (kx, reach) in reaches[1].iter().enumerate().filter(|(_, reach)| !reach.is_empty()) {
-                    add_tap(isa, &row[p.place(1, reach.start, kx)..], p.stride[1], &mut y[reach.clone()]);
-                }
-            }
-            divide_mut(isa, y, heights[oy], &widths);
-        }
+    let (isa, columns, chunk) = (isa(), p.output[1], p.windows_per_task(y.len()));
+    if p.is_halving() {
+        return chunks_mut(y, chunk, |start, y| {
+            with_lanes!(columns, |lanes| halve(isa, lanes, p, start / columns, x, y))
+        });
+    }
+    let (bands, [heights, widths]) = (Bands::new(p), [0, 1].map(|axis| counts::<T>(p, axis, include_padding)));
+    chunks_mut(y, chunk, |start, y| {
+        with_lanes!(columns, |lanes| means(isa, lanes, p, &bands, start / columns, x, &heights, &widths, y))
     });
 }
 

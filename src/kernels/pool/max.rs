@@ -5,6 +5,7 @@
 
 use super::super::parallel::{chunk_pairs_mut, chunks_mut, per_task};
 use super::super::simd::{Isa, isa, simd};
+use super::bands::Bands;
 use super::{Pool2d, blocks, with_lanes};
 use crate::element::{Element, Float};
 
@@ -22,26 +23,68 @@ fn corners([height, width]: [usize; 2]) -> impl Iterator<Item = usize> {
 }
 
 simd! {
-    /// One tap of a row of windows: `x` are its elements, `step` apart.
-    fn tap_values[T: Float](x: &[T], step: usize, y: &mut [T]) {
-        if step == 1 {
-            y.iter_mut().zip(x).for_each(|(y, &x)| *y = if beats(x, *y) { x } else { *y });
-        } else {
-            y.iter_mut().zip(x.iter().step_by(step)).for_each(|(y, &x)| *y = if beats(x, *y) { x } else { *y });
+    /// Rows of windows, from row `first` of all images on, `L` windows at a time.
+    fn values[T: Float, const L: usize](
+        _lanes: [(); L],
+        p: &Pool2d,
+        bands: &Bands,
+        first: usize,
+        x: &[T],
+        y: &mut [T],
+    ) {
+        let (columns, mut room) = (p.output[1], bands.room());
+        for band in bands.split(first, y.len() / columns) {
+            bands.copy(&band, x, T::LOWEST, &mut room);
+            let rows = y[band.at * columns..].chunks_exact_mut(columns);
+            for (i, y) in (0..band.rows.len()).zip(rows) {
+                let x = &room[bands.row(i)..];
+                for at in blocks(columns, L) {
+                    let mut best = [T::LOWEST; L];
+                    for tap in &bands.taps {
+                        let x = &x[tap + at..][..L];
+                        for l in 0..L {
+                            best[l] = if beats(x[l], best[l]) { x[l] } else { best[l] };
+                        }
+                    }
+                    y[at..][..L].copy_from_slice(&best);
+                }
+            }
         }
     }
 
-    /// [`tap_values`] that also remembers the tap.
-    fn tap_places[T: Float, I: Element](x: &[T], step: usize, y: &mut [T], places: &mut [I], tap: I) {
-        let take = |y: &mut T, place: &mut I, x: T| {
-            let beats = beats(x, *y);
-            *place = if beats { tap } else { *place };
-            *y = if beats { x } else { *y };
-        };
-        if step == 1 {
-            y.iter_mut().zip(places).zip(x).for_each(|((y, place), &x)| take(y, place, x));
-        } else {
-            y.iter_mut().zip(places).zip(x.iter().step_by(step)).for_each(|((y, place), &x)| take(y, place, x));
+    /// [`values`] that also remembers the taps; `firsts` are those that count where all elements are minus infinity.
+    fn places[T: Float, I: Element, const L: usize](
+        _lanes: [(); L],
+        p: &Pool2d,
+        bands: &Bands,
+        first: usize,
+        x: &[T],
+        y: &mut [T],
+        places: &mut [I],
+        firsts: &Firsts<I>,
+    ) {
+        let (columns, mut room) = (p.output[1], bands.room());
+        for band in bands.split(first, y.len() / columns) {
+            bands.copy(&band, x, T::LOWEST, &mut room);
+            let from = band.at * columns;
+            let rows = y[from..].chunks_exact_mut(columns).zip(places[from..].chunks_exact_mut(columns));
+            for ((i, oy), (y, places)) in band.rows.clone().enumerate().zip(rows) {
+                let (x, firsts) = (&room[bands.row(i)..], firsts.of(oy));
+                for at in blocks(columns, L) {
+                    let mut best = [T::LOWEST; L];
+                    let mut place: [I; L] = firsts[at..][..L].try_into().expect("L windows");
+                    for (tap, start) in bands.taps.iter().enumerate() {
+                        let (x, tap) = (&x[start + at..][..L], I::of_element(tap as i64));
+                        for l in 0..L {
+                            let beats = beats(x[l], best[l]);
+                            best[l] = if beats { x[l] } else { best[l] };
+                            place[l] = if beats { tap } else { place[l] };
+                        }
+                    }
+                    y[at..][..L].copy_from_slice(&best);
+                    places[at..][..L].copy_from_slice(&place);
+                }
+            }
         }
     }
 
@@ -222,37 +265,36 @@ fn check<T, I>(p: &Pool2d, input: &[T], output: &[T], places: Option<&[I]>) {
     assert!(places.is_none_or(|places| places.len() == output.len()), "max_pool2d: the places of {p:?}");
 }
 
-/// What the rows of a pooling share.
-struct Taps<'a> {
-    p: &'a Pool2d,
-    rows: Vec<std::ops::Range<usize>>,
-    columns: Vec<std::ops::Range<usize>>,
+/// The first tap of each window that lies in the image.
+struct Firsts<I> {
+    columns: usize,
+    /// For each row of windows that of the kernel which comes first.
+    rows: Vec<usize>,
+    /// For each row of the kernel, and for none, the taps of a row of windows.
+    taps: Vec<I>,
 }
 
-impl Taps<'_> {
-    fn new(p: &Pool2d) -> Taps<'_> {
-        Taps { p, rows: p.reaches(0), columns: p.reaches(1) }
-    }
-
-    /// Calls `tap(number, window columns, first element)` for each tap of the windows of row `oy` that lies in the image.
-    fn for_each(&self, oy: usize, mut tap: impl FnMut(usize, std::ops::Range<usize>, usize)) {
-        let p = self.p;
-        for (ky, _) in self.rows.iter().enumerate().filter(|(_, reach)| reach.contains(&oy)) {
-            let row = p.place(0, oy, ky) * p.input[1];
-            for (kx, reach) in self.columns.iter().enumerate().filter(|(_, reach)| !reach.is_empty()) {
-                tap(ky * p.kernel[1] + kx, reach.clone(), row + p.place(1, reach.start, kx));
-            }
+impl<I: Element> Firsts<I> {
+    fn new(p: &Pool2d) -> Self {
+        let reaches = [0, 1].map(|axis| p.reaches(axis));
+        let first = |axis: usize, o: usize| reaches[axis].iter().position(|reach| reach.contains(&o));
+        let columns: Vec<_> = (0..p.output[1]).map(|ox| first(1, ox)).collect();
+        let taps = |ky: usize| {
+            columns.iter().map(move |kx| {
+                let inside = kx.filter(|_| ky < p.kernel[0]);
+                I::of_element(inside.map_or(p.taps(), |kx| ky * p.kernel[1] + kx) as i64)
+            })
+        };
+        Firsts {
+            columns: p.output[1],
+            rows: (0..p.output[0]).map(|oy| first(0, oy).unwrap_or(p.kernel[0])).collect(),
+            taps: (0..=p.kernel[0]).flat_map(taps).collect(),
         }
     }
 
-    /// The first tap of each window of row `oy` that lies in the image: it counts where all elements are minus infinity.
-    fn first<I: Element>(&self, oy: usize, places: &mut [I]) {
-        let ky = self.rows.iter().position(|reach| reach.contains(&oy));
-        for (ox, place) in places.iter_mut().enumerate() {
-            let kx = self.columns.iter().position(|reach| reach.contains(&ox));
-            let tap = ky.zip(kx).map_or(self.p.taps(), |(ky, kx)| ky * self.p.kernel[1] + kx);
-            *place = I::of_element(tap as i64);
-        }
+    /// Those of row `oy` of the windows.
+    fn of(&self, oy: usize) -> &[I] {
+        &self.taps[self.rows[oy] * self.columns..][..self.columns]
     }
 }
 
@@ -265,27 +307,22 @@ pub fn forward<T: Float>(p: &Pool2d, x: &[T], y: &mut [T]) {
     if y.is_empty() {
         return;
     }
-    let (isa, [rows, columns], taps) = (isa(), p.output, Taps::new(p));
-    let halving = p.is_halving();
-    chunks_mut(y, p.windows_per_task(y.len()), |start, y| {
-        if halving {
-            return with_lanes!(columns, |lanes| halve_values(isa, lanes, p, start / columns, x, y));
-        }
-        for (i, y) in y.chunks_mut(columns).enumerate() {
-            let (plane, oy) = ((start / columns + i) / rows, (start / columns + i) % rows);
-            let x = &x[plane * p.area()..][..p.area()];
-            y.fill(T::LOWEST);
-            taps.for_each(oy, |_, reach, first| tap_values(isa, &x[first..], p.stride[1], &mut y[reach]));
-        }
-    });
+    let (isa, columns, chunk) = (isa(), p.output[1], p.windows_per_task(y.len()));
+    if p.is_halving() {
+        return chunks_mut(y, chunk, |start, y| {
+            with_lanes!(columns, |lanes| halve_values(isa, lanes, p, start / columns, x, y))
+        });
+    }
+    let bands = Bands::new(p);
+    chunks_mut(y, chunk, |start, y| with_lanes!(columns, |lanes| values(isa, lanes, p, &bands, start / columns, x, y)));
 }
 
 /// [`forward`] that also writes the number of the tap that each maximum came from.
 ///
 /// # Panics
 /// When the slices do not have these sizes, or `I` cannot count the taps.
-pub fn forward_places<T: Float, I: Element>(p: &Pool2d, x: &[T], y: &mut [T], places: &mut [I]) {
-    check(p, x, y, Some(&*places));
+pub fn forward_places<T: Float, I: Element>(p: &Pool2d, x: &[T], y: &mut [T], to: &mut [I]) {
+    check(p, x, y, Some(&*to));
     assert_eq!(
         I::of_element(p.taps() as i64).to_i64(),
         p.taps() as i64,
@@ -294,30 +331,16 @@ pub fn forward_places<T: Float, I: Element>(p: &Pool2d, x: &[T], y: &mut [T], pl
     if y.is_empty() {
         return;
     }
-    let (isa, columns, taps) = (isa(), p.output[1], Taps::new(p));
-    let chunk = p.windows_per_task(y.len());
-    let halving = p.is_halving();
-    let work = |i: usize, y: &mut [T], places: &mut [I]| {
-        if halving {
-            let first = i * chunk / columns;
-            return with_lanes!(columns, |lanes| halve_places(isa, lanes, p, first, x, y, places, four_taps()));
-        }
-        let rows = y.chunks_mut(columns).zip(places.chunks_mut(columns));
-        rows.enumerate().for_each(|(j, (y, places))| row_places(isa, &taps, x, i * chunk / columns + j, y, places));
-    };
-    chunk_pairs_mut((y, chunk), (places, chunk), work);
-}
-
-/// Row `row` of the windows of all images.
-fn row_places<T: Float, I: Element>(isa: Isa, taps: &Taps, x: &[T], row: usize, y: &mut [T], places: &mut [I]) {
-    let p = taps.p;
-    let (plane, oy) = (row / p.output[0], row % p.output[0]);
-    let x = &x[plane * p.area()..][..p.area()];
-    y.fill(T::LOWEST);
-    taps.first(oy, places);
-    taps.for_each(oy, |tap, reach, first| {
-        let tap = I::of_element(tap as i64);
-        tap_places(isa, &x[first..], p.stride[1], &mut y[reach.clone()], &mut places[reach], tap);
+    let (isa, columns, chunk) = (isa(), p.output[1], p.windows_per_task(y.len()));
+    let first = |i: usize| i * chunk / columns;
+    if p.is_halving() {
+        return chunk_pairs_mut((y, chunk), (to, chunk), |i, y, to| {
+            with_lanes!(columns, |lanes| halve_places(isa, lanes, p, first(i), x, y, to, four_taps()))
+        });
+    }
+    let (bands, firsts) = (Bands::new(p), Firsts::new(p));
+    chunk_pairs_mut((y, chunk), (to, chunk), |i, y, to| {
+        with_lanes!(columns, |lanes| places(isa, lanes, p, &bands, first(i), x, y, to, &firsts))
     });
 }
 

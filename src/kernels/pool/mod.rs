@@ -1,9 +1,11 @@
 //! Pooling: the maximum or the mean of the windows of images, `[planes, height, width]`.
 //!
-//! A row of windows is worked on tap by tap, so that the inner loop runs along the row and vectorises. Windows of 2 x 2
-//! in steps of 2, which nearly every network has, are blocks of rows that are read once.
+//! Windows that are neighbours in a row are worked on side by side, tap by tap, on copies of the rows where the same tap of
+//! neighbours lies side by side (`bands`). Windows of 2 x 2 in steps of 2, which nearly every network has, are blocks of
+//! rows that are read once.
 
 pub mod average;
+mod bands;
 pub mod max;
 #[cfg(test)]
 mod tests;
