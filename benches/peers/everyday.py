@@ -99,6 +99,7 @@ add("matmul of 64, 128 x 64 x 128", lambda a, b: a @ b, tensor(64, 128, 64), ten
 add("matmul of 8192, 8 x 8 x 8", lambda a, b: a @ b, tensor(8192, 8, 8), tensor(8192, 8, 8))
 add("max_pool2d 2", lambda x: F.max_pool2d(x, 2), images, images=True)
 add("max_pool2d 3, stride 2", lambda x: F.max_pool2d(x, 3, 2, 1), images, images=True)
+add("max_pool2d 3, stride 2, backward", step(nn.MaxPool2d(3, 2, 1)), images, tensor(32, 64, 14, 14), images=True)
 add("avg_pool2d 2", lambda x: F.avg_pool2d(x, 2), images, images=True)
 
 

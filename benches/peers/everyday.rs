@@ -1,7 +1,7 @@
 //! Operations of everyday that no speed target names, most on two million numbers; `everyday.py` has the same under these names.
 
 use super::{List, Work};
-use wengert::nn::{BatchNorm2d, Conv2d, GroupNorm, Layer};
+use wengert::nn::{BatchNorm2d, Conv2d, GroupNorm, Layer, MaxPool2d};
 use wengert::ops::{self, Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, MaxPool2dOptions, cat, stack};
 use wengert::{Tensor, record};
 
@@ -26,6 +26,11 @@ fn indices(shape: &[usize], end: usize) -> Tensor<i64> {
 /// A convolution with a kernel of 3 x 3.
 fn conv3(groups: usize) -> Conv2dOptions {
     Conv2dOptions { padding: [1, 1], groups, ..Default::default() }
+}
+
+/// Pooling with a stride of 2, one pixel around the images.
+fn halved() -> MaxPool2dOptions {
+    MaxPool2dOptions { stride: Some([2, 2]), padding: [1, 1], ..Default::default() }
 }
 
 /// A layer's output and the gradients of its parameters and of its input.
@@ -112,9 +117,12 @@ pub fn operations(list: &mut List) {
         "matmul of 64, 128 x 64 x 128": [a = Tensor::randn([64, 128, 64]), b = Tensor::randn([64, 64, 128])] a.matmul(&b);
         "matmul of 8192, 8 x 8 x 8": [a = Tensor::randn([8192, 8, 8]), b = Tensor::randn([8192, 8, 8])] a.matmul(&b);
         "max_pool2d 2": [x = images()] ops::max_pool2d(&x, 2, Default::default());
-        "max_pool2d 3, stride 2": [x = images()] {
-            ops::max_pool2d(&x, 3, MaxPool2dOptions { stride: Some([2, 2]), padding: [1, 1], ..Default::default() })
-        };
+        "max_pool2d 3, stride 2": [x = images()] ops::max_pool2d(&x, 3, halved());
+        "max_pool2d 3, stride 2, backward": [
+            x = images(),
+            g = Tensor::randn([32, 64, 14, 14]),
+            net = MaxPool2d::with(3, halved())
+        ] step(&net, &x, &g);
         "avg_pool2d 2": [x = images()] ops::avg_pool2d(&x, 2, Default::default());
         "conv2d 1x1": [x = images(), w = Tensor::randn([128, 64, 1, 1])] ops::conv2d(&x, &w, None, Default::default());
         "conv2d 3x3, stride 2": [x = images(), w = Tensor::randn([128, 64, 3, 3])] {

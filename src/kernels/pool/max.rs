@@ -344,14 +344,21 @@ pub fn forward_places<T: Float, I: Element>(p: &Pool2d, x: &[T], y: &mut [T], to
     });
 }
 
+/// Where each tap of a window is in the image, counted from its first, which may lie outside.
+fn tap_offsets(p: &Pool2d) -> Vec<usize> {
+    let offset = |tap: usize| tap / p.kernel[1] * p.dilation[0] * p.input[1] + tap % p.kernel[1] * p.dilation[1];
+    (0..p.taps()).map(offset).collect()
+}
+
 /// Calls `f(window, element)` for the windows of one image, in order, and the element that each remembers.
-fn for_places<I: Element>(p: &Pool2d, places: &[I], mut f: impl FnMut(usize, usize)) {
-    for (window, tap) in places.iter().enumerate() {
-        let tap = tap.to_i64() as usize;
-        if tap < p.taps() {
-            let y = p.place(0, window / p.output[1], tap / p.kernel[1]);
-            let x = p.place(1, window % p.output[1], tap % p.kernel[1]);
-            f(window, y * p.input[1] + x);
+#[inline(always)]
+fn for_places<I: Element>(p: &Pool2d, offsets: &[usize], places: &[I], mut f: impl FnMut(usize, usize)) {
+    for (oy, row) in places.chunks_exact(p.output[1]).enumerate() {
+        let first = (oy * p.stride[0]).wrapping_sub(p.padding[0]).wrapping_mul(p.input[1]).wrapping_sub(p.padding[1]);
+        for (ox, tap) in row.iter().enumerate() {
+            if let Some(offset) = offsets.get(tap.to_i64() as usize) {
+                f(oy * p.output[1] + ox, first.wrapping_add(ox * p.stride[1] + offset));
+            }
         }
     }
 }
@@ -365,7 +372,7 @@ pub fn scatter<T: Float, I: Element>(p: &Pool2d, grad: &[T], places: &[I], dx: &
     if dx.is_empty() {
         return;
     }
-    let (isa, halving) = (isa(), p.is_halving() && !grad.is_empty());
+    let (isa, halving, offsets) = (isa(), p.is_halving() && !grad.is_empty(), tap_offsets(p));
     chunks_mut(dx, p.elements_per_task(dx.len()), |start, dx| {
         for (i, dx) in dx.chunks_mut(p.area()).enumerate() {
             let from = (start / p.area() + i) * p.windows();
@@ -380,7 +387,7 @@ pub fn scatter<T: Float, I: Element>(p: &Pool2d, grad: &[T], places: &[I], dx: &
                 p.zero_uncovered(dx);
             } else {
                 dx.fill(T::ZERO);
-                for_places(p, places, |window, element| dx[element] += grad[window]);
+                for_places(p, &offsets, places, |window, element| dx[element] += grad[window]);
             }
         }
     });
@@ -395,13 +402,15 @@ pub fn gather<T: Float, I: Element>(p: &Pool2d, x: &[T], places: &[I], y: &mut [
     if y.is_empty() {
         return;
     }
-    let planes = per_task(y.len() / p.windows(), p.windows());
+    let (offsets, planes) = (tap_offsets(p), per_task(y.len() / p.windows(), p.windows()));
     chunks_mut(y, planes * p.windows(), |start, y| {
         y.fill(T::ZERO);
         for (i, y) in y.chunks_mut(p.windows()).enumerate() {
             let plane = start / p.windows() + i;
             let x = &x[plane * p.area()..][..p.area()];
-            for_places(p, &places[plane * p.windows()..][..p.windows()], |window, element| y[window] = x[element]);
+            for_places(p, &offsets, &places[plane * p.windows()..][..p.windows()], |window, element| {
+                y[window] = x[element]
+            });
         }
     });
 }
