@@ -1,12 +1,17 @@
 //! Norms over parts of each example: instance norm and group norm.
 
-use super::norm::{BatchNormed, along, batch_norm, others, standardized, unstandardized, unwritten, with_affine};
+use super::norm::{
+    BatchNormed, along, batch_norm, layer_norm_over, others, standardized, unstandardized, unwritten, with_affine,
+};
 use crate::autograd::{Pull, is_recording, record_op};
 use crate::element::Float;
 use crate::kernels::norm::batch::Affine;
 use crate::kernels::norm::group::{self, Groups};
-use crate::shape::ensure;
+use crate::shape::{Shape, ensure};
 use crate::tensor::Tensor;
+
+/// Channels with fewer values each would be loops of their own: a layer norm and two broadcasts are faster.
+const SHORT: usize = 4;
 
 /// Checks an input `[batch, channels, ..]` and parameters `[channels]`; gives `[batch, channels, values of a channel]`.
 #[track_caller]
@@ -92,6 +97,18 @@ pub fn group_norm<T: Float>(
     ensure(groups > 0 && channels.is_multiple_of(groups), || {
         format!("group_norm: {:?}: expected a multiple of {groups} groups of channels, found {channels}", x.shape())
     });
+    if length < SHORT {
+        let size = channels / groups * length;
+        let normed = layer_norm_over(&x.reshape([batch * groups, size]), Shape::new(&[size]), None, None, eps);
+        let mut y = normed.reshape(x.dims());
+        if let Some(weight) = weight {
+            y = y * along(weight, x.rank());
+        }
+        if let Some(bias) = bias {
+            y = y + along(bias, x.rank());
+        }
+        return y;
+    }
     let sizes = Groups { examples: batch, groups, channels: channels / groups, length };
     let (mut mean, mut var) = (unwritten::<f64>([batch, groups]), unwritten::<f64>([batch, groups]));
     let y = with_affine(x, weight, bias, eps, |x, affine, y| {

@@ -119,7 +119,7 @@ impl Batch {
     }
 
     /// Calls `f` for pieces of the channels, in parallel where that pays; no sum crosses from one channel to another.
-    fn for_channels(self, f: impl Fn(Range<usize>) + Sync + Send) {
+    pub(super) fn for_channels(self, f: impl Fn(Range<usize>) + Sync + Send) {
         let piece = per_task(self.channels, self.count());
         tasks(self.channels.div_ceil(piece), true, |i| {
             f(i * piece..((i + 1) * piece).min(self.channels));

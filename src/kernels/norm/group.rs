@@ -3,7 +3,6 @@
 
 use super::super::gemm::Shared;
 use super::super::lanes::sums;
-use super::super::parallel::{per_task, tasks};
 use super::super::simd::{isa, simd};
 use super::batch::{Affine, BLOCK, Batch, moments, split};
 use crate::element::Float;
@@ -83,13 +82,9 @@ impl Groups {
         Batch { examples: 1, channels: self.examples * self.groups, length: self.size() }
     }
 
-    /// Calls `f(group, first channel of the group)`, in parallel where that pays.
+    /// Calls `f(group, first channel of the group)` for every group, in parallel where that pays.
     fn for_groups(self, f: impl Fn(usize, usize) + Sync + Send) {
-        let all = self.examples * self.groups;
-        let piece = per_task(all, self.size());
-        tasks(all.div_ceil(piece), true, |i| {
-            (i * piece..((i + 1) * piece).min(all)).for_each(|group| f(group, group % self.groups * self.channels));
-        });
+        self.each().for_channels(|groups| groups.for_each(|group| f(group, group % self.groups * self.channels)));
     }
 
     fn check<T>(self, whole: &[&[T]], statistics: [&[f64]; 2], affine: Affine<T>) {
@@ -174,8 +169,13 @@ pub fn backward<T: Float>(
             pull(isa, x, grad, sizes.length, statistics, affine, first, means, dx);
         }
     });
-    for (c, (dw, db)) in dw.iter_mut().zip(db).enumerate() {
-        let sum = |i: usize| T::of((0..sizes.examples).map(|example| parts[example * channels + c][i]).sum());
-        (*dw, *db) = (sum(0), sum(1));
+    let (sums, parts) = parts.split_at_mut(channels);
+    for part in parts.chunks_exact(channels) {
+        for (sum, part) in sums.iter_mut().zip(part) {
+            (sum[0], sum[1]) = (sum[0] + part[0], sum[1] + part[1]);
+        }
+    }
+    for ((dw, db), sum) in dw.iter_mut().zip(db).zip(sums) {
+        (*dw, *db) = (T::of(sum[0]), T::of(sum[1]));
     }
 }
