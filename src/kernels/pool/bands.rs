@@ -14,6 +14,8 @@ pub(super) struct Bands<'a> {
     phase: usize,
     /// For each remainder that a tap sees, those of these columns that lie in the image, and where the first of them is there.
     phases: Vec<(Range<usize>, usize)>,
+    /// Which rows of a copy a tap sees.
+    seen: Vec<bool>,
     /// Rows of windows that share a copy.
     rows: usize,
     /// Where each tap of the first window of a row is, counted from the row's first.
@@ -38,14 +40,22 @@ impl Bands<'_> {
             let end = (p.input[1] + p.padding[1]).saturating_sub(remainder).div_ceil(stride).clamp(start, phase);
             (start..end, (start * stride + remainder).saturating_sub(p.padding[1]))
         };
-        let phases: Vec<_> = (0..stride.min(wide + 1)).map(columns).collect();
-        let pitch = phase * phases.len();
+        let mut remainders: Vec<_> = (0..p.kernel[1]).map(|k| k * p.dilation[1] % stride).collect();
+        remainders.sort_unstable();
+        remainders.dedup();
+        let pitch = phase * remainders.len();
         let tap = |i: usize| {
             let [y, x] = [i / p.kernel[1] * p.dilation[0], i % p.kernel[1] * p.dilation[1]];
-            y * pitch + x % stride * phase + x / stride
+            let before = remainders.partition_point(|&remainder| remainder < x % stride);
+            y * pitch + before * phase + x / stride
         };
         let rows = ((NEAR / pitch).saturating_sub(tall + 1) / p.stride[0] + 1).min(p.output[0]);
-        Bands { p, phase, phases, rows, taps: (0..p.taps()).map(tap).collect() }
+        let mut seen = vec![false; (rows - 1) * p.stride[0] + tall + 1];
+        for ky in 0..p.kernel[0] {
+            seen[ky * p.dilation[0]..].iter_mut().step_by(p.stride[0]).take(rows).for_each(|seen| *seen = true);
+        }
+        let taps = (0..p.taps()).map(tap).collect();
+        Bands { p, phase, phases: remainders.into_iter().map(columns).collect(), seen, rows, taps }
     }
 
     /// Numbers of a row of a copy.
@@ -85,7 +95,7 @@ impl Bands<'_> {
         let p = self.p;
         let (stride, [height, width]) = (p.stride[1], p.input);
         let rows = to[..self.len(band.rows.len())].chunks_exact_mut(self.pitch());
-        for (i, to) in rows.enumerate() {
+        for (i, to) in rows.enumerate().filter(|(i, _)| self.seen[*i]) {
             let row = (band.rows.start * p.stride[0] + i).checked_sub(p.padding[0]).filter(|&row| row < height);
             let Some(row) = row else {
                 to.fill(outside);

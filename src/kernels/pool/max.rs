@@ -353,7 +353,7 @@ fn tap_offsets(p: &Pool2d) -> Vec<usize> {
 /// Calls `f(window, element)` for the windows of one image, in order, and the element that each remembers.
 #[inline(always)]
 fn for_places<I: Element>(p: &Pool2d, offsets: &[usize], places: &[I], mut f: impl FnMut(usize, usize)) {
-    for (oy, row) in places.chunks_exact(p.output[1]).enumerate() {
+    for (oy, row) in places.chunks_exact(p.output[1].max(1)).enumerate() {
         let first = (oy * p.stride[0]).wrapping_sub(p.padding[0]).wrapping_mul(p.input[1]).wrapping_sub(p.padding[1]);
         for (ox, tap) in row.iter().enumerate() {
             if let Some(offset) = offsets.get(tap.to_i64() as usize) {
