@@ -3,10 +3,12 @@
 use super::parallel::pieces_mut;
 use super::simd::{isa, simd};
 use crate::element::Float;
-use crate::rng::{counter, halves, normal, philox};
+use crate::rng::{Rng, counter, halves, normal, philox};
 
 /// Numbers that are drawn side by side.
 const LANES: usize = 32;
+/// As few are drawn one by one.
+const FEW: usize = 8;
 
 simd! {
     /// The normal numbers of the words from `position` on.
@@ -42,6 +44,10 @@ simd! {
 
 /// The normal numbers that a generator at this [`Rng::position`](crate::Rng::position) gives in order.
 pub fn normals<T: Float>([key, stream, block, word]: [u64; 4], y: &mut [T]) {
+    if y.len() <= FEW {
+        let mut rng = Rng::at([key, stream, block, word]);
+        return y.iter_mut().for_each(|y| *y = T::of(rng.normal()));
+    }
     let isa = isa();
     // Each takes as many words as a block has.
     pieces_mut(y, |start, y| normals_from(isa, [key, stream, block.wrapping_add(start as u64), word], y));
@@ -50,12 +56,11 @@ pub fn normals<T: Float>([key, stream, block, word]: [u64; 4], y: &mut [T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Rng;
     use crate::kernels::testing::{bits, on_every_machine};
 
     #[test]
     fn many_are_those_of_the_generator_in_order_with_the_same_bits_on_every_machine() {
-        for n in [0, 1, 31, 32, 33, 1000] {
+        for n in [0, 1, FEW + 1, 31, 32, 33, 1000] {
             for begun in 0..5 {
                 let mut rng = Rng::at([0x299f_31d0_a409_3822, 3 << 40, (1 << 32) - 9, 0]);
                 (0..begun).for_each(|_| _ = rng.next_u32());

@@ -6,7 +6,6 @@
 mod normal;
 
 pub(crate) use normal::normal;
-use normal::uniform;
 use std::convert::Infallible;
 
 /// One block of Philox4x32-10: 128 random bits that depend on `key` and `counter` alone.
@@ -234,6 +233,12 @@ impl rand_core::SeedableRng for Rng {
     fn seed_from_u64(seed: u64) -> Self {
         Rng::new(seed)
     }
+}
+
+/// `words / 2^64`, rounded down to a multiple of `2^-53`; the lower word first.
+#[inline(always)]
+fn uniform([low, high]: [u32; 2]) -> f64 {
+    f64::from(high) * (1.0 / (1u64 << 32) as f64) + f64::from(low >> 11) * (1.0 / (1u64 << 53) as f64)
 }
 
 fn join(low: u32, high: u32) -> u64 {

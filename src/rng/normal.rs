@@ -4,6 +4,7 @@
 
 #![allow(clippy::excessive_precision, reason = "coefficients as they were fitted: the nearest float is taken")]
 
+use super::uniform;
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
 /// `c[0] + c[1] x + c[2] x^2 + ..` by Horner's rule.
@@ -14,12 +15,6 @@ fn polynomial<const N: usize>(x: f64, c: [f64; N]) -> f64 {
         y = y * x + c[i];
     }
     y
-}
-
-/// `words / 2^64`, rounded down to a multiple of `2^-53`; the lower word first.
-#[inline(always)]
-pub(super) fn uniform([low, high]: [u32; 2]) -> f64 {
-    f64::from(high) * (1.0 / (1u64 << 32) as f64) + f64::from(low >> 11) * (1.0 / (1u64 << 53) as f64)
 }
 
 /// The normal number of four words: `sqrt(-2 ln u) cos(2 pi v)`, with `u` in `(0, 1]` and `v` in `[0, 1)`.
