@@ -1,4 +1,4 @@
-//! Operations of everyday that no speed target names, most on two million numbers; `everyday.py` has the same under these names.
+//! Operations of everyday that no network or kernel beside them stands for, most on two million numbers; `everyday.py` has the same under these names.
 
 use super::{List, Work};
 use wengert::nn::{BatchNorm2d, Conv2d, GroupNorm, Layer, MaxPool2d};
@@ -20,7 +20,7 @@ fn mask() -> Tensor<bool> {
 /// Whole numbers below `end`, in no order.
 fn indices(shape: &[usize], end: usize) -> Tensor<i64> {
     let n: usize = shape.iter().product();
-    Tensor::from_vec((0..n).map(|i| (i * 7919 % end) as i64).collect(), shape)
+    Tensor::from_vec((0..n).map(|i| ((i * 7919 + i / 2048 * 31) % end) as i64).collect(), shape)
 }
 
 /// A convolution with a kernel of 3 x 3.
