@@ -18,24 +18,21 @@ simd! {
         widths: &[T],
         y: &mut [T],
     ) {
-        let (columns, mut room) = (p.output[1], bands.room());
-        for band in bands.split(first, y.len() / columns) {
-            bands.copy(&band, x, T::ZERO, &mut room);
-            let rows = y[band.at * columns..].chunks_exact_mut(columns);
-            for ((i, oy), y) in band.rows.clone().enumerate().zip(rows) {
-                let x = &room[bands.row(i)..];
-                for at in blocks(columns, L) {
-                    let mut sums = [T::ZERO; L];
-                    for tap in &bands.taps {
-                        let x = &x[tap + at..][..L];
-                        for l in 0..L {
-                            sums[l] += x[l];
-                        }
-                    }
-                    let (y, widths) = (&mut y[at..][..L], &widths[at..][..L]);
+        let columns = p.output[1];
+        let mut rows = bands.rows(first..first + y.len() / columns, x, T::ZERO);
+        for y in y.chunks_exact_mut(columns) {
+            let (oy, x) = rows.next();
+            for at in blocks(columns, L) {
+                let mut sums = [T::ZERO; L];
+                for tap in &bands.taps {
+                    let x = &x[tap + at..][..L];
                     for l in 0..L {
-                        y[l] = sums[l] / (heights[oy] * widths[l]);
+                        sums[l] += x[l];
                     }
+                }
+                let (y, widths) = (&mut y[at..][..L], &widths[at..][..L]);
+                for l in 0..L {
+                    y[l] = sums[l] / (heights[oy] * widths[l]);
                 }
             }
         }

@@ -14,20 +14,12 @@ pub(super) struct Bands<'a> {
     phase: usize,
     /// For each remainder that a tap sees, those of these columns that lie in the image, and where the first of them is there.
     phases: Vec<(Range<usize>, usize)>,
-    /// Which rows of a copy a tap sees.
-    seen: Vec<bool>,
     /// Rows of windows that share a copy.
     rows: usize,
+    /// Which rows of a copy a tap sees.
+    seen: Vec<bool>,
     /// Where each tap of the first window of a row is, counted from the row's first.
     pub taps: Vec<usize>,
-}
-
-/// Some rows of windows of one image.
-pub(super) struct Band {
-    pub plane: usize,
-    pub rows: Range<usize>,
-    /// The first of these rows, counted from the first of all that were asked for.
-    pub at: usize,
 }
 
 impl Bands<'_> {
@@ -55,7 +47,14 @@ impl Bands<'_> {
             seen[ky * p.dilation[0]..].iter_mut().step_by(p.stride[0]).take(rows).for_each(|seen| *seen = true);
         }
         let taps = (0..p.taps()).map(tap).collect();
-        Bands { p, phase, phases: remainders.into_iter().map(columns).collect(), seen, rows, taps }
+        Bands { p, phase, phases: remainders.into_iter().map(columns).collect(), rows, seen, taps }
+    }
+
+    /// The rows of windows `these` of all images `x`, with `outside` around each image.
+    #[inline(always)]
+    pub fn rows<'a, T: Float>(&'a self, these: Range<usize>, x: &'a [T], outside: T) -> Rows<'a, T> {
+        let copy = vec![T::ZERO; self.seen.len() * self.pitch()];
+        Rows { bands: self, these, x, outside, copy, here: 0..0, top: 0 }
     }
 
     /// Numbers of a row of a copy.
@@ -63,53 +62,57 @@ impl Bands<'_> {
         self.phase * self.phases.len()
     }
 
-    /// Where row `i` of a band begins in its copy.
-    pub fn row(&self, i: usize) -> usize {
-        i * self.p.stride[0] * self.pitch()
-    }
-
-    /// Numbers of the copy for so many rows of windows.
-    fn len(&self, rows: usize) -> usize {
-        self.row(rows - 1) + ((self.p.kernel[0] - 1) * self.p.dilation[0] + 1) * self.pitch()
-    }
-
-    /// Room for a copy.
-    pub fn room<T: Float>(&self) -> Vec<T> {
-        vec![T::ZERO; self.len(self.rows)]
-    }
-
-    /// The bands of `count` rows of windows, from row `first` of all images on.
-    pub fn split(&self, first: usize, count: usize) -> impl Iterator<Item = Band> {
-        let (all, most, mut at) = (self.p.output[0], self.rows, 0);
-        std::iter::from_fn(move || {
-            let (plane, row) = ((first + at) / all, (first + at) % all);
-            let rows = most.min(all - row).min(count - at);
-            at += rows;
-            (rows > 0).then(|| Band { plane, rows: row..row + rows, at: at - rows })
-        })
-    }
-
-    /// Copies what a band sees of the images `x`, and `outside` around them.
+    /// Copies the rows of an image that are `seen`, from row `first` of the padded image on.
     #[inline(always)]
-    pub fn copy<T: Float>(&self, band: &Band, x: &[T], outside: T, to: &mut [T]) {
-        let p = self.p;
-        let (stride, [height, width]) = (p.stride[1], p.input);
-        let rows = to[..self.len(band.rows.len())].chunks_exact_mut(self.pitch());
-        for (i, to) in rows.enumerate().filter(|(i, _)| self.seen[*i]) {
-            let row = (band.rows.start * p.stride[0] + i).checked_sub(p.padding[0]).filter(|&row| row < height);
-            let Some(row) = row else {
+    fn copy<T: Float>(&self, x: &[T], first: usize, seen: &[bool], outside: T, to: &mut [T]) {
+        let (p, width) = (self.p, self.p.input[1]);
+        let rows = to.chunks_exact_mut(self.pitch()).zip(seen).enumerate();
+        for (i, (to, _)) in rows.filter(|(_, (_, seen))| **seen) {
+            let Some(row) = (first + i).checked_sub(p.padding[0]).filter(|&row| row < p.input[0]) else {
                 to.fill(outside);
                 continue;
             };
-            let x = &x[(band.plane * height + row) * width..][..width];
+            let x = &x[row * width..][..width];
             for ((columns, first), to) in self.phases.iter().zip(to.chunks_exact_mut(self.phase)) {
                 to[..columns.start].fill(outside);
                 to[columns.end..].fill(outside);
                 if !columns.is_empty() {
-                    every(stride, &x[*first..], &mut to[columns.clone()]);
+                    every(p.stride[1], &x[*first..], &mut to[columns.clone()]);
                 }
             }
         }
+    }
+}
+
+/// Rows of windows, one after the other.
+pub(super) struct Rows<'a, T> {
+    bands: &'a Bands<'a>,
+    /// Those that the copy does not hold yet.
+    these: Range<usize>,
+    x: &'a [T],
+    outside: T,
+    copy: Vec<T>,
+    /// Which rows of an image share the copy and are still to come, and the first that does.
+    here: Range<usize>,
+    top: usize,
+}
+
+impl<T: Float> Rows<'_, T> {
+    /// The number that the next row has in its image, and what its taps see.
+    #[inline(always)]
+    pub fn next(&mut self) -> (usize, &[T]) {
+        let (bands, p) = (self.bands, self.bands.p);
+        if self.here.is_empty() {
+            let (plane, top) = (self.these.start / p.output[0], self.these.start % p.output[0]);
+            let rows = bands.rows.min(p.output[0] - top).min(self.these.len());
+            let seen = &bands.seen[..bands.seen.len() - (bands.rows - rows) * p.stride[0]];
+            bands.copy(&self.x[plane * p.area()..][..p.area()], top * p.stride[0], seen, self.outside, &mut self.copy);
+            (self.here, self.top) = (top..top + rows, top);
+            self.these.start += rows;
+        }
+        let row = self.here.start;
+        self.here.start += 1;
+        (row, &self.copy[(row - self.top) * p.stride[0] * bands.pitch()..])
     }
 }
 

@@ -32,22 +32,19 @@ simd! {
         x: &[T],
         y: &mut [T],
     ) {
-        let (columns, mut room) = (p.output[1], bands.room());
-        for band in bands.split(first, y.len() / columns) {
-            bands.copy(&band, x, T::LOWEST, &mut room);
-            let rows = y[band.at * columns..].chunks_exact_mut(columns);
-            for (i, y) in (0..band.rows.len()).zip(rows) {
-                let x = &room[bands.row(i)..];
-                for at in blocks(columns, L) {
-                    let mut best = [T::LOWEST; L];
-                    for tap in &bands.taps {
-                        let x = &x[tap + at..][..L];
-                        for l in 0..L {
-                            best[l] = if beats(x[l], best[l]) { x[l] } else { best[l] };
-                        }
+        let columns = p.output[1];
+        let mut rows = bands.rows(first..first + y.len() / columns, x, T::LOWEST);
+        for y in y.chunks_exact_mut(columns) {
+            let (_, x) = rows.next();
+            for at in blocks(columns, L) {
+                let mut best = [T::LOWEST; L];
+                for tap in &bands.taps {
+                    let x = &x[tap + at..][..L];
+                    for l in 0..L {
+                        best[l] = if beats(x[l], best[l]) { x[l] } else { best[l] };
                     }
-                    y[at..][..L].copy_from_slice(&best);
                 }
+                y[at..][..L].copy_from_slice(&best);
             }
         }
     }
@@ -63,27 +60,24 @@ simd! {
         places: &mut [I],
         firsts: &Firsts<I>,
     ) {
-        let (columns, mut room) = (p.output[1], bands.room());
-        for band in bands.split(first, y.len() / columns) {
-            bands.copy(&band, x, T::LOWEST, &mut room);
-            let from = band.at * columns;
-            let rows = y[from..].chunks_exact_mut(columns).zip(places[from..].chunks_exact_mut(columns));
-            for ((i, oy), (y, places)) in band.rows.clone().enumerate().zip(rows) {
-                let (x, firsts) = (&room[bands.row(i)..], firsts.of(oy));
-                for at in blocks(columns, L) {
-                    let mut best = [T::LOWEST; L];
-                    let mut place: [I; L] = firsts[at..][..L].try_into().expect("L windows");
-                    for (tap, start) in bands.taps.iter().enumerate() {
-                        let (x, tap) = (&x[start + at..][..L], I::of_element(tap as i64));
-                        for l in 0..L {
-                            let beats = beats(x[l], best[l]);
-                            best[l] = if beats { x[l] } else { best[l] };
-                            place[l] = if beats { tap } else { place[l] };
-                        }
+        let columns = p.output[1];
+        let mut rows = bands.rows(first..first + y.len() / columns, x, T::LOWEST);
+        for (y, places) in y.chunks_exact_mut(columns).zip(places.chunks_exact_mut(columns)) {
+            let (oy, x) = rows.next();
+            let firsts = firsts.of(oy);
+            for at in blocks(columns, L) {
+                let mut best = [T::LOWEST; L];
+                let mut place: [I; L] = firsts[at..][..L].try_into().expect("L windows");
+                for (tap, start) in bands.taps.iter().enumerate() {
+                    let (x, tap) = (&x[start + at..][..L], I::of_element(tap as i64));
+                    for l in 0..L {
+                        let beats = beats(x[l], best[l]);
+                        best[l] = if beats { x[l] } else { best[l] };
+                        place[l] = if beats { tap } else { place[l] };
                     }
-                    y[at..][..L].copy_from_slice(&best);
-                    places[at..][..L].copy_from_slice(&place);
                 }
+                y[at..][..L].copy_from_slice(&best);
+                places[at..][..L].copy_from_slice(&place);
             }
         }
     }
