@@ -83,7 +83,8 @@ pub fn instance_norm<T: Float>(
 /// ```
 ///
 /// # Panics
-/// When there are fewer than two dimensions, the groups do not divide the channels, or a parameter is not `[channels]`.
+/// When there are fewer than two dimensions, there is no group, the groups do not divide the channels, or a parameter is not
+/// `[channels]`.
 #[track_caller]
 #[inline(never)]
 pub fn group_norm<T: Float>(
@@ -94,7 +95,8 @@ pub fn group_norm<T: Float>(
     eps: f64,
 ) -> Tensor<T> {
     let [batch, channels, length] = sizes("group_norm", x, weight, bias);
-    ensure(groups > 0 && channels.is_multiple_of(groups), || {
+    ensure(groups > 0, || format!("group_norm: {:?}: expected at least one group, found 0", x.shape()));
+    ensure(channels.is_multiple_of(groups), || {
         format!("group_norm: {:?}: expected a multiple of {groups} groups of channels, found {channels}", x.shape())
     });
     if length < SHORT {
@@ -237,6 +239,10 @@ mod tests {
         assert_eq!(
             refused(&|| group_norm(&x, 2, None, None, 1e-5)),
             "group_norm: [2, 3, 1]: expected a multiple of 2 groups of channels, found 3"
+        );
+        assert_eq!(
+            refused(&|| group_norm(&x, 0, None, None, 1e-5)),
+            "group_norm: [2, 3, 1]: expected at least one group, found 0"
         );
         assert_eq!(
             refused(&|| group_norm(&two, 1, None, None, 1e-5)),
